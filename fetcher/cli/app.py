@@ -1,0 +1,191 @@
+"""The commands and their options."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from fetcher import __version__
+from fetcher.cli.common import (
+    Common,
+    ConfigOption,
+    FormatOption,
+    LogFormatOption,
+    LogLevelOption,
+    QuietOption,
+    StoreOption,
+    choose_format,
+    guarded,
+    run,
+)
+from fetcher.cli.render import Format
+
+__all__ = ["main"]
+
+app = typer.Typer(
+    name="fetcher",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="Keeps a store supplied with GitHub releases and NCBI records.",
+)
+
+
+def main() -> None:
+    """The console script."""
+    with guarded():
+        app()
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"fetcher {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="The version.")
+    ] = False,
+) -> None:
+    pass
+
+
+@app.command()
+def fetch(
+    targets: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="TARGET…",
+            help="github:OWNER/REPO, ncbi:nuccore/ACC[,ACC…], 'ncbi:nuccore?QUERY'; "
+            "short: OWNER/REPO and ACC.",
+        ),
+    ] = None,
+    from_file: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE|-", help="More targets, one a line; - is standard input."),
+    ] = None,
+    format_: FormatOption = None,
+    changed: Annotated[
+        bool, typer.Option("--changed", help="Print only what this poll changed.")
+    ] = False,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write data there.")
+    ] = None,
+    no_store: Annotated[bool, typer.Option("--no-store", help="Print, and store nothing.")] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Ignore cursors and reconcile in full.")
+    ] = False,
+    wait: Annotated[
+        str,
+        typer.Option(metavar="DURATION", help="How long to wait for a limit or another fetcher."),
+    ] = "60s",
+    config: ConfigOption = None,
+    store: StoreOption = None,
+    quiet: QuietOption = False,
+    log_format: LogFormatOption = "console",
+    log_level: LogLevelOption = "error",
+) -> None:
+    """Poll targets now, store what they have, and print it."""
+    with guarded():
+        from fetcher.cli.fetch import FetchOptions
+        from fetcher.cli.fetch import fetch as fetch_now
+
+        options = FetchOptions(
+            targets=targets or [],
+            from_file=from_file,
+            format=choose_format(format_, to_file=output is not None),
+            changed=changed,
+            output=output,
+            no_store=no_store,
+            force=force,
+            wait=wait,
+        )
+        common = Common(config, store, quiet, log_format, log_level)
+        raise typer.Exit(run(fetch_now(options, common)))
+
+
+@app.command("list")
+def list_(
+    what: Annotated[
+        str | None,
+        typer.Argument(metavar="[TARGET|releases|tags|sequences|taxa]", help="Default: all."),
+    ] = None,
+    format_: FormatOption = None,
+    config: ConfigOption = None,
+    store: StoreOption = None,
+    quiet: QuietOption = False,
+    log_format: LogFormatOption = "console",
+    log_level: LogLevelOption = "error",
+) -> None:
+    """List stored records, withdrawn ones included."""
+    with guarded():
+        from fetcher.cli.read import list_records
+        from fetcher.cli.reading import reading
+
+        how = choose_format(format_)
+        common = Common(config, store, quiet, log_format, log_level)
+        raise typer.Exit(
+            run(reading(common, lambda opened: list_records(opened, what, how, sys.stdout)))
+        )
+
+
+@app.command()
+def show(
+    key: Annotated[
+        str, typer.Argument(metavar="KEY", help="_id, accession, OWNER/REPO@TAG or target.")
+    ],
+    format_: FormatOption = None,
+    config: ConfigOption = None,
+    store: StoreOption = None,
+    quiet: QuietOption = False,
+    log_format: LogFormatOption = "console",
+    log_level: LogLevelOption = "error",
+) -> None:
+    """Show one stored record, or the state of a target."""
+    with guarded():
+        from fetcher.cli.read import show as show_record
+        from fetcher.cli.reading import reading
+
+        how = choose_format(format_)
+        common = Common(config, store, quiet, log_format, log_level)
+        raise typer.Exit(
+            run(reading(common, lambda opened: show_record(opened, key, how, sys.stdout)))
+        )
+
+
+@app.command()
+def check(
+    format_: FormatOption = None,
+    config: ConfigOption = None,
+    store: StoreOption = None,
+    quiet: QuietOption = False,
+    log_format: LogFormatOption = "console",
+    log_level: LogLevelOption = "error",
+) -> None:
+    """Check the settings, reach store and upstreams, and say what was found."""
+    with guarded():
+        from fetcher.cli.check import check as check_all
+
+        how = choose_format(format_)
+        common = Common(config, store, quiet, log_format, log_level)
+        raise typer.Exit(run(check_all(common, how, sys.stdout)))
+
+
+@app.command()
+def demo(
+    format_: FormatOption = Format.TABLE,
+    quiet: QuietOption = False,
+    log_format: LogFormatOption = "console",
+    log_level: LogLevelOption = "error",
+) -> None:
+    """Show it at work on a local GitHub and NCBI: no network, no settings."""
+    with guarded():
+        from fetcher.cli.demo import demo as run_demo
+
+        common = Common(None, None, quiet, log_format, log_level)
+        raise typer.Exit(run(run_demo(format_ or Format.TABLE, common)))

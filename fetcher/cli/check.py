@@ -1,0 +1,80 @@
+"""``fetcher check``: settings, store and upstreams, and what was found."""
+
+import os
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+from uuid import uuid4
+
+from fetcher.cli.common import Common
+from fetcher.cli.render import Format, print_table
+from fetcher.clock import SystemClock
+from fetcher.config import Settings, load_settings
+from fetcher.documents import to_json
+from fetcher.errors import StoreError, UpstreamError
+from fetcher.log import set_up_log
+from fetcher.service import Service, open_transport
+from fetcher.store import open_store
+from fetcher.store.protocol import WriteStore
+
+__all__ = ["check"]
+
+_PATIENCE = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Finding:
+    """One thing that was looked at."""
+
+    check: str
+    ok: bool
+    found: str
+
+
+async def check(common: Common, how: Format, out: IO[str]) -> int:
+    """1 if something is wrong; settings that cannot be used are bad usage, as everywhere."""
+    overrides = {"store.url": common.store} if common.store else {}
+    settings = load_settings(common.config, os.environ, Path.cwd(), overrides)
+    findings = [finding async for finding in _findings(settings, common)]
+    match how:
+        case Format.TABLE:
+            rows = [(f.check, "ok" if f.ok else "WRONG", f.found) for f in findings]
+            print_table(("CHECK", "OUTCOME", "FOUND"), rows, out)
+        case Format.JSON:
+            items = [{"check": f.check, "ok": f.ok, "found": f.found} for f in findings]
+            out.write(f'{{"items": {to_json(items)}}}\n')
+        case _:
+            for f in findings:
+                out.write(to_json({"check": f.check, "ok": f.ok, "found": f.found}) + "\n")
+    return 0 if all(finding.ok for finding in findings) else 1
+
+
+async def _findings(settings: Settings, common: Common) -> AsyncIterator[_Finding]:
+    clock = SystemClock()
+    watched = sum(len(watch.targets) for watch in settings.watches)
+    source = str(settings.source) if settings.source is not None else "defaults and environment"
+    yield _Finding("settings", True, f"{source}: {watched} targets watched")
+    where = settings.store.shown
+    try:
+        async with await open_store(settings.store.url, clock=clock) as store:
+            yield await _writable(store, where)
+            log = set_up_log(common.log_format, common.log_level)
+            async with open_transport(settings, clock) as transport:
+                service = Service(settings, store, transport, clock, log, patience=_PATIENCE)
+                for account in service.accounts:
+                    try:
+                        yield _Finding(account.key, True, await account.source.reach())
+                    except UpstreamError as error:
+                        yield _Finding(account.key, False, str(error))
+    except StoreError as error:
+        yield _Finding("store", False, str(error))
+
+
+async def _writable(store: WriteStore, where: str) -> _Finding:
+    """Whether the store takes a write: a lease that nobody needs, given back at once."""
+    name = f"check:{uuid4().hex[:8]}"
+    lease = await store.acquire("check", name, 1.0)
+    if lease is not None:
+        await store.release(lease, {})
+    return _Finding("store", True, f"{where}: reachable and writable")

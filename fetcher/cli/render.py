@@ -1,0 +1,157 @@
+"""Documents on a terminal and in a pipe: tables, JSON, ndjson, FASTA and flat files."""
+
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from enum import StrEnum
+from typing import IO, Any
+
+from fetcher.documents import Document, flat_file, time_text, to_json
+
+__all__ = [
+    "Format",
+    "columns_of",
+    "key_values",
+    "plain",
+    "print_table",
+    "sequence_text",
+]
+
+TABLE_ROWS = 1_000
+"""Rows that a table shows at most; who wants more wants ndjson."""
+
+
+class Format(StrEnum):
+    """How data is written to standard output."""
+
+    TABLE = "table"
+    JSON = "json"
+    NDJSON = "ndjson"
+    FASTA = "fasta"
+    GENBANK = "genbank"
+
+    @property
+    def for_sequences_only(self) -> bool:
+        """Whether only sequence records can be written like this."""
+        return self in (Format.FASTA, Format.GENBANK)
+
+
+_COLUMNS: Mapping[str, tuple[tuple[str, str], ...]] = {
+    "release": (
+        ("REPOSITORY", "repository"),
+        ("TAG", "tag"),
+        ("NAME", "name"),
+        ("PUBLISHED", "published_at"),
+        ("ASSETS", "assets"),
+        ("", "flags"),
+    ),
+    "tag": (("REPOSITORY", "repository"), ("TAG", "name"), ("COMMIT", "commit"), ("", "flags")),
+    "sequence": (
+        ("ACCESSION", "accession_version"),
+        ("DEFINITION", "definition"),
+        ("LENGTH", "length"),
+        ("MOLECULE", "molecule_type"),
+        ("TAXID", "taxid"),
+        ("UPDATED", "update_date"),
+        ("", "flags"),
+    ),
+}
+
+
+def columns_of(kind: str) -> tuple[str, ...]:
+    """The headings of a kind's table."""
+    return tuple(heading for heading, _ in _COLUMNS.get(kind, (("ID", "_id"),)))
+
+
+def _row(document: Document) -> tuple[str, ...]:
+    kind = _COLUMNS.get(document["kind"], (("ID", "_id"),))
+    return tuple(_cell(document, field) for _, field in kind)
+
+
+def _cell(document: Document, field: str) -> str:
+    if field == "flags":
+        names = ("draft", "prerelease", "private", "refseq")
+        flags = [name for name in names if document.get(name)]
+        if document.get("withdrawn_at") is not None:
+            flags.append("withdrawn")
+        if document.get("status", "live") != "live":
+            flags.append(document["status"])
+        return " ".join(flags)
+    value = document.get(field)
+    if field == "assets":
+        return str(len(value or ()))
+    if field == "commit":
+        return str(value)[:12]
+    if field in ("published_at", "update_date"):
+        return time_text(value)[:10] if value is not None else "-"
+    return plain("-" if value is None or value == "" else str(value))
+
+
+def plain(text: str) -> str:
+    """Text that can do nothing to a terminal: no control characters, no escape sequences."""
+    return "".join(c if c.isprintable() else " " for c in text)
+
+
+def print_table(
+    headings: Sequence[str], rows: Iterable[Sequence[str]], out: IO[str], *, title: str = ""
+) -> None:
+    """A table as wide as the terminal; in a pipe as wide as it must be."""
+    from rich.box import SIMPLE_HEAD
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    cells = [[plain(cell) for cell in row] for row in rows]
+    shown = Table(box=SIMPLE_HEAD, pad_edge=False, title=title or None, title_justify="left")
+    numbers = {"LENGTH", "ASSETS", "RECORDS", "CHANGED", "TAXID"}
+    fixed = {"ACCESSION", "TAG", "PUBLISHED", "UPDATED", "OUTCOME", *numbers}
+    for heading in headings:
+        shown.add_column(
+            heading,
+            justify="right" if heading in numbers else "left",
+            no_wrap=True,
+            overflow="ellipsis",
+            min_width=6 if heading in fixed else None,
+        )
+    for row in cells:
+        shown.add_row(*(Text(cell) for cell in row))
+    width = None
+    if not out.isatty():
+        widest = [max(map(len, column)) for column in zip(headings, *cells, strict=True)]
+        width = sum(widest) + 3 * len(widest) + 4
+    Console(file=out, width=width, highlight=False, markup=False).print(shown)
+
+
+def print_documents(documents: Sequence[Document], out: IO[str], *, more: int = 0) -> None:
+    """One table for each kind, in the order of the documents."""
+    kinds = dict.fromkeys(document["kind"] for document in documents)
+    for kind in kinds:
+        rows = [_row(document) for document in documents if document["kind"] == kind]
+        print_table(columns_of(kind), rows, out)
+    if more:
+        out.write(f"… and {more} more; --format ndjson writes them all\n")
+
+
+def key_values(document: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """A document for reading: long values shortened, nested ones as JSON."""
+    for key, value in document.items():
+        if isinstance(value, bytes):
+            continue
+        text = value if isinstance(value, str) else to_json(value).strip('"')
+        yield key, text if len(text) <= 600 else f"{text[:600]}… ({len(text):,} characters)"
+
+
+def sequence_text(document: Document, how: Format) -> str | None:
+    """A sequence record as FASTA or as the flat file that was served; None if it has none."""
+    if how is Format.GENBANK:
+        flat = flat_file(document)
+        return flat.decode("utf-8", "surrogateescape") if flat is not None else None
+    from fetcher.sources.genbank import to_fasta
+
+    if document.get("sequence") is None:
+        return None
+    return "".join(to_fasta(document))
+
+
+def stdout_is_terminal() -> bool:
+    """Whether a person reads along."""
+    return sys.stdout.isatty()

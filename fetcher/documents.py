@@ -1,0 +1,215 @@
+"""The documents that readers hold on to: one typed shape for each collection.
+
+A document is a plain mapping with these keys, the same in MongoDB, in SQLite, in the reader
+library and (times written as ``2026-11-23T10:15:00Z``) in JSON. Times are timezone-aware UTC.
+
+The *content* of a record (everything its digest covers and its history tells of) is what the
+upstream said; the keys of `Stored` are the fetcher's own and are added by the store.
+"""
+
+import json
+import zlib
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any, Literal, NotRequired, TypeAlias, TypedDict
+
+__all__ = [
+    "Asset",
+    "Content",
+    "Document",
+    "Feature",
+    "Kind",
+    "Reference",
+    "Release",
+    "Revision",
+    "Sequence",
+    "SourceFeature",
+    "Stored",
+    "Tag",
+    "flat_file",
+    "time_text",
+    "to_json",
+]
+
+Kind: TypeAlias = Literal["release", "tag", "sequence", "taxon", "genome"]
+
+Document: TypeAlias = dict[str, Any]
+"""A stored document as the drivers give and take it."""
+
+Content: TypeAlias = Mapping[str, Any]
+"""What an upstream said of one record, without the fetcher's own keys."""
+
+
+class Revision(TypedDict):
+    """One entry of a record's history: the values that a change replaced."""
+
+    revision: int
+    changed_at: datetime
+    fields: dict[str, Any]
+
+
+class Stored(TypedDict):
+    """Keys that the store adds to every record."""
+
+    _id: str
+    kind: Kind
+    targets: list[str]
+    digest: str
+    revision: int
+    history: list[Revision]
+    fetched_at: datetime
+    changed_at: datetime
+    source_url: str
+    withdrawn_at: datetime | None
+    flat: NotRequired[bytes]
+
+
+class Asset(TypedDict):
+    """A file attached to a release; `size` in bytes, `digest` as ``sha256:…`` or None."""
+
+    name: str
+    content_type: str
+    size: int
+    digest: str | None
+    download_url: str
+    created_at: datetime
+    updated_at: datetime
+
+
+class Release(TypedDict):
+    """A GitHub release, `_id` ``github:<repository id>:<release id>``.
+
+    https://docs.github.com/en/rest/releases/releases
+    """
+
+    repository: str
+    repository_id: int
+    release_id: int
+    tag: str
+    name: str | None
+    body: str | None
+    draft: bool
+    prerelease: bool
+    immutable: bool
+    private: bool
+    author: str | None
+    html_url: str
+    created_at: datetime
+    published_at: datetime | None
+    updated_at: datetime | None
+    assets: list[Asset]
+
+
+class Tag(TypedDict):
+    """A git tag of a repository without releases, `_id` ``github:<repository id>:tag:<name>``."""
+
+    repository: str
+    repository_id: int
+    name: str
+    commit: str
+
+
+class Feature(TypedDict):
+    """A GenBank feature; `location` is the INSDC string, a flag's value is None.
+
+    https://www.insdc.org/submitting-standards/feature-table/
+    """
+
+    type: str
+    location: str
+    qualifiers: dict[str, list[str] | None]
+
+
+class Reference(TypedDict):
+    """A literature reference of a GenBank record; `bases` as written, such as ``1 to 7272``."""
+
+    number: int
+    bases: str | None
+    authors: list[str]
+    consortium: str | None
+    title: str | None
+    journal: str | None
+    pubmed: str | None
+    remark: str | None
+
+
+class SourceFeature(TypedDict, total=False):
+    """The source feature, flattened: `taxid` from its db_xref, flags as True.
+
+    Qualifiers that occur once are strings, repeated ones lists of strings. Any other
+    qualifier of the feature stands beside these under its own name.
+    """
+
+    taxid: int | None
+    organism: str | None
+    mol_type: str | None
+    isolate: str | None
+    host: str | None
+    segment: str | None
+    strain: str | None
+    clone: str | None
+
+
+class Sequence(TypedDict):
+    """An NCBI sequence record, `_id` ``<database>:<accession.version>``.
+
+    `length` counts bases or residues, `sequence` is upper case (None for master and
+    contig-only records), `lineage` runs from the root down.
+    https://www.ncbi.nlm.nih.gov/genbank/samplerecord/
+    """
+
+    database: str
+    accession: str
+    version: int
+    accession_version: str
+    uid: str | None
+    definition: str
+    length: int
+    molecule_type: str | None
+    strandedness: Literal["single", "double", "mixed"] | None
+    topology: Literal["linear", "circular"]
+    division: str | None
+    create_date: datetime | None
+    update_date: datetime | None
+    organism: str | None
+    taxid: int | None
+    lineage: list[str]
+    keywords: list[str]
+    comment: str | None
+    secondary_accessions: list[str]
+    refseq: bool
+    source: dict[str, Any]
+    features: list[Feature]
+    references: list[Reference]
+    sequence: str | None
+    status: Literal["live", "replaced", "suppressed", "withdrawn"]
+    replaced_by: str | None
+
+
+def time_text(value: datetime) -> str:
+    """A time as JSON carries it: ``2026-11-23T10:15:00Z``, with milliseconds where it has any."""
+    text = value.astimezone(UTC).isoformat(timespec="milliseconds")
+    return text.removesuffix("+00:00").removesuffix(".000") + "Z"
+
+
+def to_json(document: object) -> str:
+    """A document as one line of JSON: times as `time_text`, the compressed flat file left out."""
+    return json.dumps(_plain(document), ensure_ascii=False, separators=(",", ":"))
+
+
+def _plain(value: object) -> object:
+    match value:
+        case Mapping():
+            return {k: _plain(v) for k, v in value.items() if not isinstance(v, bytes)}
+        case list() | tuple():
+            return [_plain(each) for each in value]
+        case datetime():
+            return time_text(value)
+        case _:
+            return value
+
+
+def flat_file(document: Content) -> bytes | None:
+    """The GenBank flat file of a sequence document, exactly as it was served, if it is kept."""
+    flat = document.get("flat")
+    return zlib.decompress(flat) if flat is not None else None

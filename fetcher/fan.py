@@ -1,0 +1,109 @@
+"""Bounded concurrency between those who yield and the one who takes."""
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable
+from contextlib import aclosing
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+__all__ = ["bunches", "fan_out"]
+
+Job = TypeVar("Job")
+Item = TypeVar("Item")
+
+
+@dataclass(frozen=True, slots=True)
+class _Ended:
+    """A worker's last word."""
+
+    error: BaseException | None = None
+
+
+async def fan_out(
+    jobs: Iterable[Job],
+    work: Callable[[Job], AsyncGenerator[Item, None]],
+    *,
+    workers: int,
+    ahead: int = 8,
+) -> AsyncGenerator[Item, None]:
+    """Runs `workers` over many jobs and yields their items as they come.
+
+    At most `ahead` items wait to be taken; the items of one job keep their order. An exception
+    of a job ends the whole with that exception. Close the generator (`contextlib.aclosing`):
+    the workers end with it.
+    """
+    pending = iter(jobs)
+    queue: asyncio.Queue[Item | _Ended] = asyncio.Queue(maxsize=ahead)
+
+    async def worker() -> None:
+        for job in pending:
+            async with aclosing(work(job)) as items:
+                async for item in items:
+                    await queue.put(item)
+
+    tasks = [asyncio.create_task(_report(worker(), queue)) for _ in range(workers)]
+    try:
+        running = len(tasks)
+        while running:
+            item = await queue.get()
+            if isinstance(item, _Ended):
+                if item.error is not None:
+                    raise item.error
+                running -= 1
+            else:
+                yield item
+    finally:
+        await _end(tasks)
+
+
+async def bunches(
+    items: AsyncGenerator[Item, None], *, most: int, weigh: Callable[[Item], int]
+) -> AsyncGenerator[list[Item], None]:
+    """Yields together what has come while the last bunch was worked on.
+
+    A bunch is closed once its items weigh `most` or more. Under load bunches grow and save
+    round trips; without it nothing waits.
+    """
+    queue: asyncio.Queue[Item | _Ended] = asyncio.Queue(maxsize=32)
+
+    async def pump() -> None:
+        async with aclosing(items):
+            async for item in items:
+                await queue.put(item)
+
+    task = asyncio.create_task(_report(pump(), queue))
+    try:
+        while True:
+            item = await queue.get()
+            bunch: list[Item] = []
+            weight = 0
+            while not isinstance(item, _Ended):
+                bunch.append(item)
+                weight += weigh(item)
+                if weight >= most or queue.empty():
+                    break
+                item = queue.get_nowait()
+            if bunch:
+                yield bunch
+            if isinstance(item, _Ended):
+                if item.error is not None:
+                    raise item.error
+                return
+    finally:
+        await _end([task])
+
+
+async def _report(work: Coroutine[Any, Any, None], queue: "asyncio.Queue[Any]") -> None:
+    """Runs a worker and queues how it ended, behind all that it yielded."""
+    try:
+        await work
+    except Exception as error:  # noqa: BLE001 - raised again by the consumer
+        await queue.put(_Ended(error))
+    else:
+        await queue.put(_Ended())
+
+
+async def _end(tasks: list[asyncio.Task[None]]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)

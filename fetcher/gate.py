@@ -1,0 +1,99 @@
+"""The door of one upstream account: no request leaves without passing its budget."""
+
+import asyncio
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from fetcher.errors import RateLimited
+from fetcher.models import Clock
+from fetcher.policy.budget import Budget, Ticket
+
+__all__ = ["Gate", "Wait"]
+
+# Waits shorter than this are the account's own pace and not worth a word.
+_WORTH_TELLING = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """A wait for a limit, told to whoever looks on."""
+
+    seconds: float
+    reason: str
+
+
+class Gate:
+    """Lets requests of one account through, first come first served.
+
+    `in_flight` bounds how many are under way at once. `spent` counts what was let through.
+    """
+
+    def __init__(self, name: str, budget: Budget, clock: Clock, *, in_flight: int) -> None:
+        self.name = name
+        self.spent = 0
+        self._budget = budget
+        self._clock = clock
+        self._queue = asyncio.Lock()
+        self._slots = asyncio.Semaphore(in_flight)
+
+    async def enter(
+        self, cost: int, until: float, on_wait: Callable[[Wait], None] | None = None
+    ) -> Ticket:
+        """Waits for a place and charges it; `leave` must follow.
+
+        Raises `RateLimited` at once when the wait would pass `until` (monotonic seconds).
+        """
+        async with self._queue:
+            await self._slots.acquire()
+            try:
+                return await self._pass(cost, until, on_wait)
+            except BaseException:
+                self._slots.release()
+                raise
+
+    async def _pass(
+        self, cost: int, until: float, on_wait: Callable[[Wait], None] | None
+    ) -> Ticket:
+        while True:
+            now = self._clock.monotonic()
+            wait = self._budget.delay(now, cost)
+            if wait <= 0.0:
+                self.spent += cost
+                return self._budget.charge(now, cost)
+            if now + wait > until:
+                at = datetime.fromtimestamp(self._clock.time() + wait, UTC)
+                raise RateLimited(
+                    f"the rate limit of {self.name} is used up until {at:%H:%M:%S} UTC "
+                    f"({wait:.0f} s), which is longer than this may wait",
+                    at,
+                )
+            if on_wait is not None and wait >= _WORTH_TELLING:
+                on_wait(Wait(wait, f"rate limit of {self.name}"))
+            await self._clock.sleep(wait)
+
+    def answered(self, ticket: Ticket, headers: Mapping[str, str] | None) -> None:
+        """The head of the answer came, or (None) there will be none."""
+        self._budget.answered(ticket, self._clock.monotonic(), headers, self._clock.time())
+
+    def leave(self, ticket: Ticket) -> None:
+        """The exchange is over."""
+        self.answered(ticket, None)
+        self._slots.release()
+
+    def limited(self, wait: float, *, named: bool) -> float:
+        """The server limits the account; gives the seconds that nothing goes."""
+        return self._budget.limited(self._clock.monotonic(), wait, named=named)
+
+    def went_well(self) -> None:
+        """An answer was accepted."""
+        self._budget.went_well()
+
+    def dump(self) -> dict[str, Any]:
+        """What the next holder of the account's lease must know."""
+        return self._budget.dump(self._clock.monotonic(), self._clock.time())
+
+    def load(self, state: Mapping[str, Any]) -> None:
+        """Takes over what the last holder of the lease left."""
+        self._budget.load(state, self._clock.monotonic(), self._clock.time())

@@ -1,0 +1,34 @@
+"""structlog, set up once by whoever starts the program: to standard error, never to data."""
+
+import logging
+import sys
+
+import structlog
+
+__all__ = ["set_up_log"]
+
+
+def set_up_log(how: str, level: str) -> structlog.typing.FilteringBoundLogger:
+    """A logger that writes lines for people (``console``) or for machines (``json``).
+
+    `level` is one of debug, info, warning, error.
+    """
+    render: structlog.typing.Processor
+    if how == "json":
+        render = structlog.processors.JSONRenderer()
+    else:
+        render = structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.format_exc_info,
+            render,
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelName(level.upper())),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        cache_logger_on_first_use=False,
+    )
+    logger: structlog.typing.FilteringBoundLogger = structlog.get_logger("fetcher")
+    return logger

@@ -1,0 +1,251 @@
+"""The values that flow from an upstream to the store: all frozen, none does any I/O.
+
+Times are timezone-aware UTC, durations seconds unless their name says otherwise.
+"""
+
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, Literal, Protocol, TypeAlias
+
+from fetcher.documents import Content, Document, Kind
+from fetcher.errors import Evidence
+from fetcher.targets import Target
+
+__all__ = [
+    "Batch",
+    "Change",
+    "ChangeKind",
+    "Chunk",
+    "Clock",
+    "Due",
+    "Failure",
+    "Known",
+    "Lease",
+    "Outcome",
+    "OutcomeKind",
+    "Record",
+    "Source",
+    "TargetState",
+    "Written",
+]
+
+
+class Clock(Protocol):
+    """Time, handed in so that tests run on a time of their own."""
+
+    def time(self) -> float:
+        """Seconds since the epoch; may jump."""
+        ...
+
+    def monotonic(self) -> float:
+        """Seconds that only ever grow."""
+        ...
+
+    async def sleep(self, seconds: float) -> None:
+        """Lets the event loop run for that long."""
+        ...
+
+
+class OutcomeKind(StrEnum):
+    """How a poll of one target ended; the first three are good."""
+
+    CHANGED = "changed"
+    UNCHANGED = "unchanged"
+    EMPTY = "empty"
+    PARTIAL = "partial"
+    NOT_FOUND = "not_found"
+    BLOCKED = "blocked"
+    UNAUTHORIZED = "unauthorized"
+    RATE_LIMITED = "rate_limited"
+    UNREACHABLE = "unreachable"
+    MALFORMED = "malformed"
+    FAILED = "failed"
+
+    @property
+    def good(self) -> bool:
+        """Whether the target is as it should be."""
+        return self in (OutcomeKind.CHANGED, OutcomeKind.UNCHANGED, OutcomeKind.EMPTY)
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """What an upstream said of one thing.
+
+    `content` is what the digest covers; `extra` is told beside it where the way it was got
+    tells it (an asset's label), takes its place in the document and changes no digest. `flat` is
+    the GenBank flat file exactly as served, compressed by zlib.
+    `upstream_version` orders observations by the upstream's own word: (version, update time).
+    """
+
+    id: str
+    kind: Kind
+    content: Content
+    source_url: str
+    digest: str
+    upstream_version: tuple[int, datetime | None] = (0, None)
+    extra: Content = field(default_factory=dict)
+    flat: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """Some of the records of one target, yielded as they come.
+
+    `withdrawn` are ids that the upstream no longer has, `detached` ids that exist but no longer
+    belong to this target. `formerly` is the key under which the target's records were stored
+    before it was renamed.
+    """
+
+    target: Target
+    kind: Kind
+    records: tuple[Record, ...] = ()
+    withdrawn: tuple[str, ...] = ()
+    detached: tuple[str, ...] = ()
+    formerly: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why a poll ended badly: a sentence, the evidence, and the earliest next try."""
+
+    message: str
+    evidence: Evidence = field(default_factory=Evidence)
+    retry_at: datetime | None = None
+    log_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """The end of one poll of one target, after its last chunk.
+
+    A source says `UNCHANGED` for any poll that reached everything: whether something changed is
+    found where it is written. `target` is canonical, `asked` the due one. `cursor` makes the
+    next poll cheap; None keeps none. `facts` are state of the target itself (repository id,
+    which release is latest).
+    """
+
+    asked: Target
+    target: Target
+    kind: OutcomeKind
+    failure: Failure | None = None
+    missing: tuple[str, ...] = ()
+    cursor: Mapping[str, Any] | None = None
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    reconciled: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class TargetState:
+    """What the store remembers of a target.
+
+    `id` never changes; `key` is canonical; `names` are the folded keys that it answers to, old
+    ones included. `failures` counts bad outcomes in a row. `token` is the fencing token under
+    which it was last written.
+    """
+
+    id: str
+    key: str
+    names: tuple[str, ...]
+    account: str
+    outcome: OutcomeKind | None = None
+    failure: Failure | None = None
+    missing: tuple[str, ...] = ()
+    cursor: Mapping[str, Any] | None = None
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    records: int = 0
+    failures: int = 0
+    last_attempt: datetime | None = None
+    last_success: datetime | None = None
+    last_change: datetime | None = None
+    reconciled_at: datetime | None = None
+    next_due: datetime | None = None
+    token: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Due:
+    """A target to poll now; `full` ignores the cursor and reconciles everything."""
+
+    target: Target
+    state: TargetState | None = None
+    full: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """The right to poll on one upstream account, until `expires_at` by the store's clock.
+
+    `token` grows with every change of leader and is never used twice. `budget` is what earlier
+    holders spent, as they left it.
+    """
+
+    account: str
+    owner: str
+    token: int
+    expires_at: datetime
+    budget: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """One write: records of one kind for one target.
+
+    `observed_at` is the store's time before the request was sent: an observation is as old as
+    its question. `target` and `formerly` are canonical keys.
+    """
+
+    kind: Kind
+    target: str
+    observed_at: datetime
+    records: tuple[Record, ...] = ()
+    withdrawn: tuple[str, ...] = ()
+    detached: tuple[str, ...] = ()
+    formerly: str | None = None
+
+
+ChangeKind: TypeAlias = Literal["added", "changed", "withdrawn"]
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A record that a write added, changed or withdrew, with its document as stored."""
+
+    id: str
+    kind: Kind
+    change: ChangeKind
+    document: Document
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What a write did; `refused` are ids of which the store holds a newer observation."""
+
+    changes: tuple[Change, ...] = ()
+    unchanged: int = 0
+    refused: tuple[str, ...] = ()
+
+
+class Known(Protocol):
+    """What is already stored, for sources that compare before they fetch."""
+
+    async def digests(self, kind: Kind, ids: Sequence[str]) -> Mapping[str, str]:
+        """Digest by id, of those that are stored and not withdrawn."""
+        ...
+
+    def ids(self, kind: Kind, target: str) -> AsyncIterator[str]:
+        """Ids that belong to a target (its canonical key) and are not withdrawn, ascending."""
+        ...
+
+
+class Source(Protocol):
+    """One upstream: handed everything that is due at once, so that it may batch.
+
+    Yields chunks of records as they come, and exactly one outcome for each due target, after
+    the last of its chunks. Raises nothing of the upstream's doing.
+    """
+
+    def poll(self, due: Sequence[Due], known: Known) -> AsyncGenerator[Chunk | Outcome, None]:
+        """Polls all targets that are due."""
+        ...

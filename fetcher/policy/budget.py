@@ -1,0 +1,174 @@
+"""The rate budget of one upstream account, without a clock of its own.
+
+Two rules at once: so much in any sliding window, judged where requests *arrive*, and what the
+server says is left of its quota (``x-ratelimit-remaining`` until ``x-ratelimit-reset``).
+Times are monotonic seconds unless they are called `epoch`.
+"""
+
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from fetcher.policy.verdict import server_time
+
+__all__ = ["Budget", "Ticket", "github_budget", "ncbi_budget"]
+
+# How long a request may be on its way before it is taken to have arrived.
+SLACK = 0.5
+# A limit without a named end is waited out twice as long each time, up to this many doublings.
+MAX_STRIKES = 6
+
+
+@dataclass(slots=True, eq=False)
+class Ticket:
+    """One request that was sent; its place in the window is taken until `until`."""
+
+    cost: int
+    until: float
+
+
+class Budget:
+    """What an account may still send, and when.
+
+    `limit` points in any `window` seconds. A request arrives at some moment between its being
+    sent and its being answered. Its place is therefore taken from when it is sent until a whole
+    window after its answer, or after `SLACK` seconds where the answer takes longer: so however
+    requests jitter on their way, no window at the server sees one too many, and a slow server
+    does not halve the rate.
+    """
+
+    def __init__(self, limit: int, window: float, *, slack: float = SLACK) -> None:
+        self._limit = limit
+        self._window = window
+        self._slack = slack
+        self._sent: deque[Ticket] = deque()
+        self._outstanding: set[Ticket] = set()
+        self._parked_until = float("-inf")
+        self._strikes = 0
+        self._remaining: int | None = None
+        self._reset_epoch: float | None = None
+        self._reset_at = float("-inf")
+
+    def delay(self, now: float, cost: int = 1) -> float:
+        """Seconds until a request of that cost may go; 0.0 means now."""
+        wait = max(0.0, self._parked_until - now)
+        if self._remaining is not None:
+            if now >= self._reset_at:
+                self._remaining = None
+            elif self._remaining - sum(each.cost for each in self._outstanding) < cost:
+                wait = max(wait, self._reset_at - now)
+        self._prune(now)
+        over = sum(each.cost for each in self._sent) + min(cost, self._limit) - self._limit
+        if over > 0:
+            for each in sorted(self._sent, key=lambda ticket: ticket.until):
+                over -= each.cost
+                if over <= 0:
+                    wait = max(wait, each.until - now)
+                    break
+        return wait
+
+    def charge(self, now: float, cost: int = 1) -> Ticket:
+        """Takes a place for a request that is sent now; ask `delay` first."""
+        ticket = Ticket(cost, now + self._slack + self._window)
+        self._sent.append(ticket)
+        self._outstanding.add(ticket)
+        return ticket
+
+    def answered(
+        self, ticket: Ticket, now: float, headers: Mapping[str, str] | None, epoch: float
+    ) -> None:
+        """The answer's head has come, or (`headers` None) the request has failed.
+
+        Counters of answers that overtake each other never raise what is left before the reset.
+        """
+        if ticket in self._outstanding:
+            self._outstanding.discard(ticket)
+            if headers is not None:
+                ticket.until = min(ticket.until, now + self._window)
+        if headers is None:
+            return
+        remaining, reset = _number(headers, "remaining"), _number(headers, "reset")
+        if remaining is None or reset is None:
+            return
+        if self._reset_epoch is None or reset > self._reset_epoch or self._remaining is None:
+            self._reset_epoch = reset
+            self._remaining = remaining
+        elif reset == self._reset_epoch:
+            self._remaining = min(self._remaining, remaining)
+        else:
+            return
+        # A second more, for the clocks' fractions.
+        self._reset_at = now + max(0.0, reset - server_time(headers, epoch)) + 1.0
+
+    def limited(self, now: float, wait: float, *, named: bool) -> float:
+        """The server limits the account: nothing goes for so long; gives the wait in seconds.
+
+        Where the server `named` no time the wait doubles with every repeat.
+        """
+        if not named:
+            wait *= 2.0 ** min(self._strikes, MAX_STRIKES)
+            self._strikes += 1
+        self.park(now + wait)
+        return wait
+
+    def went_well(self) -> None:
+        """An answer was accepted; limits that follow are new ones."""
+        self._strikes = 0
+
+    def park(self, until: float) -> None:
+        """Nothing goes before `until`; an earlier end does not shorten a later one."""
+        self._parked_until = max(self._parked_until, until)
+
+    def dump(self, now: float, epoch: float) -> dict[str, Any]:
+        """What the next holder of the account must know, in epoch seconds."""
+        self._prune(now)
+        shift = epoch - now
+        state: dict[str, Any] = {"sent": [[t.until + shift, t.cost] for t in self._sent]}
+        if self._parked_until > now:
+            state["parked_until"] = self._parked_until + shift
+        if self._remaining is not None and self._reset_at > now:
+            state["remaining"] = self._remaining
+            state["reset"] = self._reset_epoch
+            state["reset_at"] = self._reset_at + shift
+        return state
+
+    def load(self, state: Mapping[str, Any], now: float, epoch: float) -> None:
+        """Takes over what an earlier holder dumped."""
+        shift = now - epoch
+        for until, cost in state.get("sent", ()):
+            # Even with clocks far apart a place is never taken for longer than it can be.
+            at = min(until + shift, now + self._slack + self._window)
+            self._sent.append(Ticket(int(cost), at))
+        if "parked_until" in state:
+            self.park(state["parked_until"] + shift)
+        if "remaining" in state:
+            self._remaining = int(state["remaining"])
+            self._reset_epoch = state["reset"]
+            self._reset_at = state["reset_at"] + shift
+
+    def _prune(self, now: float) -> None:
+        self._sent = deque(each for each in self._sent if each.until > now)
+
+
+def github_budget() -> Budget:
+    """GitHub's secondary limit for REST: 900 points a minute, a GET being one.
+
+    The hourly quota (60 without a token, 5,000 and more with one) is learned from the headers.
+    https://docs.github.com/en/rest/using-the-rest-api/rate-limits-for-the-rest-api
+    """
+    return Budget(900, 60.0)
+
+
+def ncbi_budget(requests_per_second: float) -> Budget:
+    """NCBI's limit: 3 requests in any second, 10 with a key; fractions stretch the window.
+
+    https://www.ncbi.nlm.nih.gov/books/NBK25497/
+    """
+    limit = max(1, int(requests_per_second))
+    return Budget(limit, limit / requests_per_second)
+
+
+def _number(headers: Mapping[str, str], name: str) -> int | None:
+    value = headers.get(f"x-ratelimit-{name}", "")
+    return int(value) if value.isascii() and value.isdigit() and len(value) < 13 else None

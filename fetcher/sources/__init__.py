@@ -1,0 +1,1 @@
+"""One module for each upstream: targets to requests, and answers to records."""

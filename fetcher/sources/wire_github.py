@@ -1,0 +1,213 @@
+"""GitHub's wire shapes, and what becomes of them: JSON in, records out.
+
+https://docs.github.com/en/rest/releases/releases
+"""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Annotated, TypeVar
+
+from pydantic import AfterValidator, AwareDatetime, BaseModel, TypeAdapter, ValidationError
+
+from fetcher.errors import Evidence, Malformed
+from fetcher.models import Record
+from fetcher.policy.digest import digest
+
+__all__ = [
+    "Limits",
+    "Repository",
+    "WireRelease",
+    "WireTag",
+    "parse_limits",
+    "parse_release",
+    "parse_releases",
+    "parse_repository",
+    "parse_tags",
+    "release_record",
+    "tag_record",
+]
+
+T = TypeVar("T")
+
+Time = Annotated[AwareDatetime, AfterValidator(lambda value: value.astimezone(UTC))]
+
+
+class _Limit(BaseModel):
+    limit: int
+    remaining: int
+    reset: Time
+
+
+class _Resources(BaseModel):
+    core: _Limit
+
+
+class Limits(BaseModel):
+    """What is left of the hour; `reset` is sent as epoch seconds."""
+
+    resources: _Resources
+
+
+class _Login(BaseModel):
+    login: str
+
+
+class Repository(BaseModel):
+    """A repository's identity: the numeric id stays, `full_name` is today's spelling."""
+
+    id: int
+    full_name: str
+    private: bool = False
+    archived: bool = False
+
+
+class _WireAsset(BaseModel):
+    id: int
+    name: str
+    label: str | None = None
+    content_type: str
+    state: str | None = None
+    size: int
+    digest: str | None = None
+    browser_download_url: str
+    created_at: Time
+    updated_at: Time
+
+
+class WireRelease(BaseModel):
+    """A release as REST gives it; fields that older servers lack have defaults."""
+
+    id: int
+    url: str
+    html_url: str
+    tag_name: str
+    name: str | None = None
+    body: str | None = None
+    draft: bool
+    prerelease: bool
+    immutable: bool = False
+    author: _Login | None = None
+    created_at: Time
+    published_at: Time | None = None
+    updated_at: Time | None = None
+    assets: list[_WireAsset] = []
+
+
+class _Commit(BaseModel):
+    sha: str
+
+
+class WireTag(BaseModel):
+    """A tag as REST gives it."""
+
+    name: str
+    commit: _Commit
+
+
+_LIMITS = TypeAdapter(Limits)
+_REPOSITORY = TypeAdapter(Repository)
+_RELEASE = TypeAdapter(WireRelease)
+_RELEASES = TypeAdapter(list[WireRelease])
+_TAGS = TypeAdapter(list[WireTag])
+
+
+def parse_limits(body: bytes, evidence: Evidence) -> Limits:
+    """Raises `Malformed` for anything that tells no limits."""
+    return _parse(_LIMITS, body, evidence)
+
+
+def parse_repository(body: bytes, evidence: Evidence) -> Repository:
+    """Raises `Malformed` for anything that is no repository."""
+    return _parse(_REPOSITORY, body, evidence)
+
+
+def parse_release(body: bytes, evidence: Evidence) -> WireRelease:
+    """Raises `Malformed` for anything that is no release."""
+    return _parse(_RELEASE, body, evidence)
+
+
+def parse_releases(body: bytes, evidence: Evidence) -> Sequence[WireRelease]:
+    """Raises `Malformed` for anything that is no list of releases."""
+    return _parse(_RELEASES, body, evidence)
+
+
+def parse_tags(body: bytes, evidence: Evidence) -> Sequence[WireTag]:
+    """Raises `Malformed` for anything that is no list of tags."""
+    return _parse(_TAGS, body, evidence)
+
+
+def release_record(wire: WireRelease, repository: Repository) -> Record:
+    """The record of a release; the order of its assets and their counters are no content."""
+    assets = sorted(wire.assets, key=lambda asset: (asset.name, asset.id))
+    content = {
+        "repository": repository.full_name,
+        "repository_id": repository.id,
+        "release_id": wire.id,
+        "tag": wire.tag_name,
+        "name": wire.name,
+        "body": wire.body,
+        "draft": wire.draft,
+        "prerelease": wire.prerelease,
+        "immutable": wire.immutable,
+        "private": repository.private,
+        "author": wire.author.login if wire.author is not None else None,
+        "html_url": wire.html_url,
+        "created_at": wire.created_at,
+        "published_at": wire.published_at,
+        "updated_at": wire.updated_at,
+        "assets": [_asset(asset) for asset in assets],
+    }
+    told = [
+        {**_asset(asset), "id": asset.id, "label": asset.label, "state": asset.state}
+        for asset in assets
+    ]
+    return Record(
+        id=f"github:{repository.id}:{wire.id}",
+        kind="release",
+        content=content,
+        source_url=wire.url,
+        digest=digest(content),
+        upstream_version=(0, wire.updated_at),
+        extra={"assets": told},
+    )
+
+
+def _asset(asset: _WireAsset) -> dict[str, str | int | datetime | None]:
+    return {
+        "name": asset.name,
+        "content_type": asset.content_type,
+        "size": asset.size,
+        "digest": asset.digest,
+        "download_url": asset.browser_download_url,
+        "created_at": asset.created_at,
+        "updated_at": asset.updated_at,
+    }
+
+
+def tag_record(wire: WireTag, repository: Repository, source_url: str) -> Record:
+    """The record of a tag."""
+    content = {
+        "repository": repository.full_name,
+        "repository_id": repository.id,
+        "name": wire.name,
+        "commit": wire.commit.sha,
+    }
+    return Record(
+        id=f"github:{repository.id}:tag:{wire.name}",
+        kind="tag",
+        content=content,
+        source_url=source_url,
+        digest=digest(content),
+    )
+
+
+def _parse(shape: TypeAdapter[T], body: bytes, evidence: Evidence) -> T:
+    try:
+        return shape.validate_json(body)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        place = ".".join(map(str, first["loc"]))
+        where = f" at {place}" if place else ""
+        raise Malformed(
+            f"GitHub's answer makes no sense{where}: {first['msg']}", evidence
+        ) from error

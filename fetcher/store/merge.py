@@ -1,0 +1,210 @@
+"""What a write makes of a stored record: pure, and the same for every store.
+
+The rules are the invariants of docs/architecture.md: the revision grows only when content
+changes, history is written with the content, a stamp never goes back within its account, and
+an older observation never replaces a newer one.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Literal
+
+from fetcher.documents import Document
+from fetcher.models import Batch, ChangeKind, Record
+from fetcher.policy.digest import digest
+from fetcher.store.spill import blob_digest
+
+__all__ = ["HISTORY", "LONG_VALUE", "Merged", "Stamp", "merge_record", "merge_removal"]
+
+HISTORY = 20
+"""Entries of history that a record keeps."""
+
+LONG_VALUE = 1_000
+"""Characters from which on a replaced value is remembered by its digest and length alone."""
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Stamp:
+    """The sequence number of a record's last change: (token, n) grows within an account."""
+
+    account: str
+    token: int
+    n: int
+
+    def document(self) -> Document:
+        return {"account": self.account, "token": self.token, "n": self.n}
+
+
+@dataclass(frozen=True, slots=True)
+class Merged:
+    """What is to be done with one record.
+
+    ``changed``: store `document`, whose content changed (`change` says how). ``touched``: store
+    it, but nothing that readers follow changed, and its stamp stays. ``same``: nothing to do.
+    ``refused``: the store holds a newer observation.
+    """
+
+    action: Literal["changed", "touched", "same", "refused"]
+    document: Document | None = None
+    change: ChangeKind | None = None
+
+
+_SAME = Merged("same")
+_REFUSED = Merged("refused")
+
+
+def merge_record(
+    old: Document | None, record: Record, batch: Batch, stamp: Stamp, now: datetime
+) -> Merged:
+    """Merges an observed record into what is stored (None: nothing).
+
+    `now` is the store's time of this write. A field that was moved out into a blob is compared
+    by the blob's digest.
+    """
+    if old is None:
+        return Merged("changed", _fresh(record, batch, stamp, now), "added")
+    if _is_late(old, stamp) or _is_newer(old["observed"], _observed(record, batch)):
+        return _REFUSED
+    targets = _targets(old["targets"], batch)
+    returned = old.get("withdrawn_at") is not None
+    if old["digest"] == record.digest and not returned:
+        quiet = {k: v for k, v in _extra(record).items() if not _covers(old, k, v)}
+        if targets == old["targets"] and not quiet:
+            return _SAME
+        return Merged("touched", {**old, **quiet, "targets": targets})
+    fields: dict[str, Any] = {
+        key: _remember(old, key)
+        for key, value in record.content.items()
+        if not _covers(old, key, value)
+    }
+    if returned:
+        fields["withdrawn_at"] = old["withdrawn_at"]
+    document = _fresh(record, batch, stamp, now)
+    document["targets"] = targets
+    document["revision"] = old["revision"] + 1
+    document["history"] = _history(old, document["revision"], now, fields)
+    return Merged("changed", document, "changed")
+
+
+def merge_removal(
+    old: Document | None,
+    batch: Batch,
+    stamp: Stamp,
+    now: datetime,
+    *,
+    withdrawn: bool,
+) -> Merged:
+    """Marks a record withdrawn, or takes the batch's target from it; the content stays."""
+    if old is None:
+        return _SAME
+    if _is_late(old, stamp) or old["observed"]["at"] > batch.observed_at:
+        return _REFUSED
+    if not withdrawn:
+        targets = [key for key in old["targets"] if key != batch.target]
+        if targets == old["targets"]:
+            return _SAME
+        return Merged("touched", {**old, "targets": targets})
+    if old.get("withdrawn_at") is not None:
+        return _SAME
+    revision = old["revision"] + 1
+    document = {
+        **old,
+        "withdrawn_at": now,
+        "changed_at": now,
+        "revision": revision,
+        "history": _history(old, revision, now, {"withdrawn_at": None}),
+        "stamp": stamp.document(),
+        "observed": {**old["observed"], "at": batch.observed_at},
+    }
+    return Merged("changed", document, "withdrawn")
+
+
+def _fresh(record: Record, batch: Batch, stamp: Stamp, now: datetime) -> Document:
+    return {
+        "_id": record.id,
+        "kind": record.kind,
+        "targets": [batch.target],
+        **record.content,
+        **_extra(record),
+        "withdrawn_at": None,
+        "digest": record.digest,
+        "revision": 1,
+        "history": [],
+        "fetched_at": now,
+        "changed_at": now,
+        "source_url": record.source_url,
+        "stamp": stamp.document(),
+        "observed": _observed(record, batch),
+    }
+
+
+def _extra(record: Record) -> dict[str, Any]:
+    return {**record.extra, **({} if record.flat is None else {"flat": record.flat})}
+
+
+def _observed(record: Record, batch: Batch) -> Document:
+    version, updated = record.upstream_version
+    return {"version": version, "updated": updated, "at": batch.observed_at}
+
+
+def _is_late(old: Document, stamp: Stamp) -> bool:
+    """Whether the stored change is of a later lease (or write) of the same account."""
+    mine = old["stamp"]
+    return bool(mine["account"] == stamp.account) and (mine["token"], mine["n"]) > (
+        stamp.token,
+        stamp.n,
+    )
+
+
+def _is_newer(stored: Mapping[str, Any], seen: Mapping[str, Any]) -> bool:
+    """Whether what is stored is a newer observation: by the upstream's word, then by time."""
+    if stored["version"] != seen["version"]:
+        return bool(stored["version"] > seen["version"])
+    known = stored["updated"] is not None and seen["updated"] is not None
+    if known and stored["updated"] != seen["updated"]:
+        return bool(stored["updated"] > seen["updated"])
+    return bool(stored["at"] > seen["at"])
+
+
+def _targets(old: Sequence[str], batch: Batch) -> list[str]:
+    kept = [key for key in old if key != batch.formerly or key == batch.target]
+    return kept if batch.target in kept else [*kept, batch.target]
+
+
+def _covers(old: Document, key: str, value: object) -> bool:
+    """Whether the stored field says what `value` says."""
+    blob = old.get("blobs", {}).get(key)
+    if blob is not None:
+        return bool(blob["digest"] == blob_digest(value))
+    if key not in old:
+        return False
+    # A stored asset may say more: id, label and state, where REST told them.
+    return _says(old[key], value) if key == "assets" else bool(old[key] == value)
+
+
+def _says(stored: object, value: object) -> bool:
+    if isinstance(value, Mapping) and isinstance(stored, Mapping):
+        return all(k in stored and _says(stored[k], v) for k, v in value.items())
+    if isinstance(value, list | tuple) and isinstance(stored, list | tuple):
+        return len(value) == len(stored) and all(map(_says, stored, value))
+    return stored == value
+
+
+def _remember(old: Document, key: str) -> object:
+    blob = old.get("blobs", {}).get(key)
+    if blob is not None:
+        return {"digest": blob["digest"], "length": blob["length"]}
+    value = old.get(key)
+    if isinstance(value, str) and len(value) <= LONG_VALUE:
+        return value
+    if isinstance(value, str | list | dict):
+        length = len(value) if isinstance(value, str) else len(str(value))
+        if length > LONG_VALUE:
+            return {"digest": digest({key: value}), "length": len(value)}
+    return value
+
+
+def _history(old: Document, revision: int, now: datetime, fields: Document) -> list[Document]:
+    entry = {"revision": revision, "changed_at": now, "fields": fields}
+    return [*old["history"], entry][-HISTORY:]

@@ -1,0 +1,156 @@
+"""What a store can do: the read side that others build on, and the write side of the leader.
+
+One contract, two backends, one test suite over both. All methods raise `StoreError`s only.
+"""
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Protocol, Self, TypeAlias
+
+from fetcher.documents import Document, Kind
+from fetcher.models import Batch, Lease, TargetState, Written
+
+__all__ = ["COLLECTIONS", "INDEXED", "SCHEMA_VERSION", "Query", "ReadStore", "WriteStore"]
+
+SCHEMA_VERSION = 1
+
+COLLECTIONS: Mapping[Kind, str] = {
+    "release": "releases",
+    "tag": "tags",
+    "sequence": "sequences",
+    "taxon": "taxa",
+    "genome": "genomes",
+}
+
+INDEXED: Mapping[Kind, tuple[tuple[str, ...], ...]] = {
+    "release": (("repository_id", "tag"), ("repository_id", "published_at")),
+    "tag": (("repository_id", "name"),),
+    "sequence": (
+        ("database", "accession", "version"),
+        ("database", "taxid"),
+        ("database", "organism"),
+        ("database", "update_date"),
+    ),
+    "taxon": (("taxid",),),
+    "genome": (),
+}
+"""Indexes of each collection, beside those on `_id`, `targets` and the stamp."""
+
+Scalar: TypeAlias = str | int | bool | None
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """Which records of one kind: all conditions together.
+
+    `target` is a canonical key, `where` holds equalities on fields named in `INDEXED`.
+    `withdrawn`: None for all, or only those that are (True) or are not (False). `newest_first`
+    sorts releases by `published_at`, unpublished ones first; otherwise ascending by `_id`.
+    """
+
+    kind: Kind
+    target: str | None = None
+    where: Mapping[str, Scalar] = field(default_factory=dict)
+    withdrawn: bool | None = None
+    newest_first: bool = False
+    limit: int | None = None
+
+
+class ReadStore(Protocol):
+    """The read side; a read-only database user is enough for it."""
+
+    async def now(self) -> datetime:
+        """The store's own time, in whole milliseconds."""
+        ...
+
+    async def target(self, name: str) -> TargetState | None:
+        """The state of a target by any folded key that it answers to."""
+        ...
+
+    def targets(self) -> AsyncIterator[TargetState]:
+        """All targets, ascending by id."""
+        ...
+
+    async def record(self, kind: Kind, id_: str) -> Document | None:
+        """One record whole, blobs included."""
+        ...
+
+    def records(self, query: Query, *, whole: bool = True) -> AsyncIterator[Document]:
+        """Records as they are read, in bounded memory; blobs left out unless `whole`."""
+        ...
+
+    async def count(self, query: Query) -> int:
+        """How many records a query has."""
+        ...
+
+    async def counts(self, kind: Kind, targets: Sequence[str]) -> Mapping[str, int]:
+        """How many records each of these targets (canonical keys) has that are not withdrawn."""
+        ...
+
+    async def targets_by_name(self, names: Sequence[str]) -> Mapping[str, TargetState]:
+        """The states of those of these folded keys that are known, in few round trips."""
+        ...
+
+    async def digests(self, kind: Kind, ids: Sequence[str]) -> Mapping[str, str]:
+        """Digest by id, of those that are stored and not withdrawn."""
+        ...
+
+    def ids(self, kind: Kind, target: str) -> AsyncIterator[str]:
+        """Ids of a target's records that are not withdrawn, ascending."""
+        ...
+
+    async def close(self) -> None:
+        """Closes the client; nothing may be asked of it after."""
+        ...
+
+    async def __aenter__(self) -> Self: ...
+
+    async def __aexit__(self, *exc_info: object) -> None: ...
+
+
+class WriteStore(ReadStore, Protocol):
+    """The write side: everything a leader owns is written under its fencing token."""
+
+    async def acquire(self, account: str, owner: str, ttl: float) -> Lease | None:
+        """Takes the lease of an account if it is free or has run out, else None.
+
+        The new lease has a larger fencing token than any before it, on any account, and the
+        budget that the last holder left. `ttl` is in seconds, by the store's clock.
+        """
+        ...
+
+    async def lease(self, account: str) -> Lease | None:
+        """Who holds an account now, for those who wait."""
+        ...
+
+    async def renew(self, lease: Lease, ttl: float, budget: Mapping[str, Any]) -> Lease:
+        """Prolongs a lease and saves its budget; raises `LeaseLost` if somebody else has it."""
+        ...
+
+    async def release(self, lease: Lease, budget: Mapping[str, Any]) -> None:
+        """Gives a lease up and leaves its budget to the next; no error if it is already lost."""
+        ...
+
+    async def write(self, lease: Lease, batches: Sequence[Batch]) -> tuple[Written, ...]:
+        """Writes records, each with the stamp of its change in the same atomic write.
+
+        Several batches (of as many targets, kinds mixed) share one transaction or one bulk
+        write for each collection, because hundreds of accessions arrive in one answer, each
+        the record of a target of its own; the result has one `Written` for each batch, in
+        order. The same id may stand in several batches: a later one sees what an earlier one
+        made of it. Idempotent. Raises `LeaseLost` for a late writer; a record of which a newer
+        observation is stored is refused, one by one.
+        """
+        ...
+
+    async def publish(self, lease: Lease) -> int:
+        """Moves the account's watermark up to the last stamp below which all is written."""
+        ...
+
+    async def save_targets(self, lease: Lease, states: Sequence[TargetState]) -> None:
+        """Saves cursors, outcomes and due times, in one transaction or bulk write.
+
+        Raises `LeaseLost` if a later token wrote one of them.
+        """
+        ...
