@@ -45,15 +45,31 @@ class Gate:
 
         Raises `RateLimited` at once when the wait would pass `until` (monotonic seconds).
         """
-        async with self._queue:
-            await self._slots.acquire()
-            try:
-                return await self._pass(cost, until, on_wait)
-            except BaseException:
-                self._slots.release()
-                raise
+        await self._slots.acquire()
+        try:
+            return await self._pass(cost, until, on_wait)
+        except BaseException:
+            self._slots.release()
+            raise
+
+    async def again(
+        self,
+        ticket: Ticket,
+        cost: int,
+        until: float,
+        on_wait: Callable[[Wait], None] | None = None,
+    ) -> Ticket:
+        """Charges a request that is sent once more; its first ticket has had no answer."""
+        self.answered(ticket, None)
+        return await self._pass(cost, until, on_wait)
 
     async def _pass(
+        self, cost: int, until: float, on_wait: Callable[[Wait], None] | None
+    ) -> Ticket:
+        async with self._queue:
+            return await self._charged(cost, until, on_wait)
+
+    async def _charged(
         self, cost: int, until: float, on_wait: Callable[[Wait], None] | None
     ) -> Ticket:
         while True:

@@ -5,17 +5,28 @@ changes, history is written with the content, a stamp never goes back within its
 an older observation never replaces a newer one.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import Any, Literal
 
-from fetcher.documents import Document
-from fetcher.models import Batch, ChangeKind, Record
+from fetcher.documents import Document, Kind
+from fetcher.models import Batch, Change, ChangeKind, Record, Written
 from fetcher.policy.digest import digest
 from fetcher.store.spill import blob_digest
 
-__all__ = ["HISTORY", "LONG_VALUE", "Merged", "Stamp", "merge_record", "merge_removal"]
+__all__ = [
+    "HISTORY",
+    "LONG_VALUE",
+    "Merged",
+    "Stamp",
+    "Step",
+    "merge_all",
+    "merge_record",
+    "merge_removal",
+    "summarised",
+]
 
 HISTORY = 20
 """Entries of history that a record keeps."""
@@ -68,11 +79,12 @@ def merge_record(
         return _REFUSED
     targets = _targets(old["targets"], batch)
     returned = old.get("withdrawn_at") is not None
+    extra = _extra(record, old)
     if old["digest"] == record.digest and not returned:
-        quiet = {k: v for k, v in _extra(record).items() if not _covers(old, k, v)}
+        quiet = {key: value for key, value in extra.items() if not _covers(old, key, value)}
         if targets == old["targets"] and not quiet:
             return _SAME
-        return Merged("touched", {**old, **quiet, "targets": targets})
+        return Merged("touched", _with(old, {**quiet, "targets": targets}))
     fields: dict[str, Any] = {
         key: _remember(old, key)
         for key, value in record.content.items()
@@ -80,7 +92,7 @@ def merge_record(
     }
     if returned:
         fields["withdrawn_at"] = old["withdrawn_at"]
-    document = _fresh(record, batch, stamp, now)
+    document = {**_fresh(record, batch, stamp, now), **extra}
     document["targets"] = targets
     document["revision"] = old["revision"] + 1
     document["history"] = _history(old, document["revision"], now, fields)
@@ -104,12 +116,11 @@ def merge_removal(
         targets = [key for key in old["targets"] if key != batch.target]
         if targets == old["targets"]:
             return _SAME
-        return Merged("touched", {**old, "targets": targets})
+        return Merged("touched", _with(old, {"targets": targets}))
     if old.get("withdrawn_at") is not None:
         return _SAME
     revision = old["revision"] + 1
-    document = {
-        **old,
+    changes = {
         "withdrawn_at": now,
         "changed_at": now,
         "revision": revision,
@@ -117,7 +128,75 @@ def merge_removal(
         "stamp": stamp.document(),
         "observed": {**old["observed"], "at": batch.observed_at},
     }
+    document = _with(old, changes)
     return Merged("changed", document, "withdrawn")
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What becomes of one record of one batch (by its place in the write)."""
+
+    batch: int
+    kind: Kind
+    id: str
+    merged: Merged
+
+
+def merge_all(
+    stored: dict[tuple[Kind, str], Document],
+    batches: Sequence[Batch],
+    stamps: Iterator[Stamp],
+    now: datetime,
+    only: Container[tuple[Kind, str]] | None = None,
+) -> list[Step]:
+    """Merges batches, in order, into what is `stored`, which is brought forward on the way.
+
+    `only` leaves out all other records: for those that another writer came in between of.
+    """
+    steps: list[Step] = []
+
+    def take(place: int, kind: Kind, id_: str, merge: Callable[[Document | None], Merged]) -> None:
+        if only is not None and (kind, id_) not in only:
+            return
+        merged = merge(stored.get((kind, id_)))
+        if merged.document is not None:
+            stored[kind, id_] = merged.document
+        steps.append(Step(place, kind, id_, merged))
+
+    for place, batch in enumerate(batches):
+        for record in batch.records:
+            take(
+                place,
+                batch.kind,
+                record.id,
+                partial(merge_record, record=record, batch=batch, stamp=next(stamps), now=now),
+            )
+        for withdrawn, ids in ((True, batch.withdrawn), (False, batch.detached)):
+            for id_ in ids:
+                removal = partial(
+                    merge_removal, batch=batch, stamp=next(stamps), now=now, withdrawn=withdrawn
+                )
+                take(place, batch.kind, id_, removal)
+    return steps
+
+
+def summarised(steps: Iterable[Step], batches: Sequence[Batch]) -> tuple[Written, ...]:
+    """What the write did, batch by batch."""
+    of: list[list[Step]] = [[] for _ in batches]
+    for step in steps:
+        of[step.batch].append(step)
+    return tuple(
+        Written(
+            tuple(
+                Change(step.id, step.kind, step.merged.change, step.merged.document)
+                for step in mine
+                if step.merged.change is not None and step.merged.document is not None
+            ),
+            sum(step.merged.action in ("same", "touched") for step in mine),
+            tuple(step.id for step in mine if step.merged.action == "refused"),
+        )
+        for mine in of
+    )
 
 
 def _fresh(record: Record, batch: Batch, stamp: Stamp, now: datetime) -> Document:
@@ -139,8 +218,19 @@ def _fresh(record: Record, batch: Batch, stamp: Stamp, now: datetime) -> Documen
     }
 
 
-def _extra(record: Record) -> dict[str, Any]:
-    return {**record.extra, **({} if record.flat is None else {"flat": record.flat})}
+def _extra(record: Record, old: Document | None = None) -> dict[str, Any]:
+    """What is told beside the content; what this way of asking does not tell stays known."""
+    extra = {**record.extra, **({} if record.flat is None else {"flat": record.flat})}
+    known = old or {}
+    return {key: known.get(key) if value is None else value for key, value in extra.items()}
+
+
+def _with(old: Document, changes: Document) -> Document:
+    """A stored document with some fields replaced; a blob of a replaced field is let go."""
+    blobs = {key: blob for key, blob in old.get("blobs", {}).items() if key not in changes}
+    document = {**old, **changes}
+    document.pop("blobs", None)
+    return {**document, "blobs": blobs} if blobs else document
 
 
 def _observed(record: Record, batch: Batch) -> Document:

@@ -46,7 +46,7 @@ class Query:
 
     `target` is a canonical key, `where` holds equalities on fields named in `INDEXED`.
     `withdrawn`: None for all, or only those that are (True) or are not (False). `newest_first`
-    sorts releases by `published_at`, unpublished ones first; otherwise ascending by `_id`.
+    sorts releases by `published_at`, unpublished ones last; otherwise ascending by `_id`.
     """
 
     kind: Kind

@@ -1,0 +1,88 @@
+"""All settings in one frozen value."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, PrivateAttr
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from fetcher.config.sections import (
+    ApiSection,
+    GithubSection,
+    HttpSection,
+    NcbiSection,
+    ServiceSection,
+    StoreSection,
+    WatchEntry,
+)
+from fetcher.targets import Target
+
+__all__ = ["Settings", "Watch"]
+
+
+@dataclass(frozen=True, slots=True)
+class Watch:
+    """Targets, each once, to be polled `every` so many seconds."""
+
+    targets: tuple[Target, ...]
+    every: float | Literal["auto"]
+
+
+class Settings(BaseSettings):
+    """Everything that can be configured; made by `load_settings`, which sees to the rules.
+
+    Built directly it takes its values from the arguments and the defaults alone.
+    """
+
+    model_config = SettingsConfigDict(
+        env_prefix="FETCHER_",
+        env_nested_delimiter="__",
+        case_sensitive=True,
+        extra="forbid",
+        frozen=True,
+        hide_input_in_errors=True,
+    )
+
+    store: StoreSection = Field(default_factory=StoreSection)
+    github: GithubSection = Field(default_factory=GithubSection)
+    ncbi: NcbiSection = Field(default_factory=NcbiSection)
+    http: HttpSection = Field(default_factory=HttpSection)
+    service: ServiceSection = Field(default_factory=ServiceSection)
+    api: ApiSection = Field(default_factory=ApiSection)
+    watch: tuple[WatchEntry, ...] = ()
+
+    _watches: tuple[Watch, ...] = PrivateAttr(default=())
+    _source: Path | None = PrivateAttr(default=None)
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Only what is handed in: nothing is global, so the process's environment is not read.
+
+        `load_settings` asks pydantic-settings' own source about the environment it is given.
+        """
+        return (init_settings,)
+
+    @property
+    def watches(self) -> tuple[Watch, ...]:
+        """The watches with their targets, those of ``from_file`` among them."""
+        return self._watches
+
+    @property
+    def source(self) -> Path | None:
+        """The settings file that was read; None where there was none."""
+        return self._source
+
+    def completed(self, watches: tuple[Watch, ...], source: Path | None) -> "Settings":
+        """The same settings with what was found out from outside of them."""
+        settings = self.model_copy()
+        settings._watches = watches  # noqa: SLF001 - its own
+        settings._source = source  # noqa: SLF001 - its own
+        return settings

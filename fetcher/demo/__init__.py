@@ -1,0 +1,27 @@
+"""A local GitHub and NCBI for `fetcher demo`, the tests and the benchmarks.
+
+It knows nothing of the fetcher: what it does is what the upstreams document, and it is strict
+where they are.
+"""
+
+from fetcher.demo.exchange import Logged
+from fetcher.demo.faults import Fault
+from fetcher.demo.github_state import Asset, GithubState, GithubUser, Release, Repository
+from fetcher.demo.ncbi_state import Entry, NcbiState
+from fetcher.demo.server import DemoUpstream, Urls
+from fetcher.demo.synthetic import synthetic_genbank
+
+__all__ = [
+    "Asset",
+    "DemoUpstream",
+    "Entry",
+    "Fault",
+    "GithubState",
+    "GithubUser",
+    "Logged",
+    "NcbiState",
+    "Release",
+    "Repository",
+    "Urls",
+    "synthetic_genbank",
+]

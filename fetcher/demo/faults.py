@@ -1,0 +1,187 @@
+"""What can go wrong on the way: each kind of fault is one that a real upstream has shown.
+
+The kinds that only change an answer are applied here; those about the way it is sent (`reset`,
+`truncate`, `slow`, `hang`, `bomb`, `delay`) in `fetcher.demo.wire`.
+"""
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Literal, TypeAlias
+
+from fetcher.demo.exchange import Answer, Call, Upstream
+
+__all__ = ["Fault", "FaultKind", "reshape", "take"]
+
+FaultKind: TypeAlias = Literal[
+    "reset",
+    "truncate",
+    "slow",
+    "hang",
+    "status",
+    "garbage",
+    "wrong_encoding",
+    "bomb",
+    "delay",
+    "prefix",
+    "between",
+    "suffix",
+    "drop",
+    "redirect",
+]
+
+HTML_PAGE = (
+    "<!DOCTYPE html>\n<html><head><title>Unicorn! &middot; GitHub</title></head>\n"
+    "<body><p><strong>This page is taking too long to load.</strong></p></body></html>\n"
+)
+ERROR_DOCUMENT = (
+    '<?xml version="1.0" encoding="UTF-8" ?>\n'
+    '<!DOCTYPE eFetchResult PUBLIC "-//NLM//DTD efetch 20131226//EN" '
+    '"https://eutils.ncbi.nlm.nih.gov/eutils/dtd/20131226/efetch.dtd">\n'
+    "<eFetchResult>\n\t<ERROR>Unable to obtain record</ERROR>\n</eFetchResult>\n"
+)
+
+
+@dataclass(slots=True)
+class Fault:
+    """Damages the answers to calls whose `Call.line` the pattern `match` is found in.
+
+    `times` is how often (None: always), `skip` how many matching calls pass unharmed before;
+    `applied` counts. Where several faults match, the first that is not used up is applied.
+
+    ==============  ==============================================================================
+    reset           the connection drops before any header
+    truncate        `after` bytes of the plain body come (half of it by default), then the
+                    connection is cut short of Content-Length, or with `chunked` within a chunked
+                    body; with `clean` the shortened body looks complete to HTTP
+    slow            the body trickles: `delay` seconds before each piece of `chunk` bytes
+    hang            no answer until the client goes away
+    delay           the answer comes after `delay` seconds
+    status          `status` with `headers` and `body`
+    garbage         200 with `garbage`: a web page, random bytes, or JSON that breaks off; or `body`
+    wrong_encoding  claims an `encoding` (gzip) that the body does not have, or another `charset`
+    bomb            a gzip body that decompresses to `size` bytes, made as it is sent
+    prefix …        `text` (an eFetchResult error document) before, `between` or after (`suffix`)
+                    the records of an efetch
+    drop            leaves `accessions` (with or without version) out of an efetch
+    redirect        to `location`, with `status` (302)
+    ==============  ==============================================================================
+    """
+
+    match: str
+    kind: FaultKind
+    times: int | None = 1
+    upstream: Upstream | None = None
+    skip: int = 0
+    after: int | None = None
+    chunked: bool = False
+    clean: bool = False
+    delay: float = 1.0
+    chunk: int = 1024
+    status: int | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: str | bytes | None = None
+    garbage: Literal["html", "bytes", "json"] = "html"
+    encoding: str | None = None
+    charset: str | None = None
+    size: int = 1 << 30
+    text: str = ERROR_DOCUMENT
+    accessions: tuple[str, ...] = ()
+    location: str = ""
+    applied: int = 0
+
+
+def take(faults: Iterable[Fault], call: Call) -> Fault | None:
+    """The fault for this call, if any, counted as applied."""
+    for fault in faults:
+        if fault.upstream not in (None, call.upstream) or not re.search(fault.match, call.line):
+            continue
+        if fault.skip > 0:
+            fault.skip -= 1
+        elif fault.times is None or fault.times > fault.applied:
+            fault.applied += 1
+            return fault
+    return None
+
+
+def reshape(fault: Fault, answer: Answer) -> Answer:
+    """The answer as this fault changes it; unchanged where the fault is about the sending."""
+    match fault.kind:
+        case "status":
+            return _instead(answer, fault.status or 502, fault.body or b"", fault.headers)
+        case "redirect":
+            return _instead(
+                answer, fault.status or 302, b"", {"Location": fault.location, **fault.headers}
+            )
+        case "garbage":
+            return _garbage(fault, answer)
+        case "wrong_encoding":
+            return _wrong_encoding(fault, answer)
+        case "truncate" if fault.clean:
+            return replace(answer, text=cut(fault, answer.body), records=None)
+        case "prefix" | "between" | "suffix":
+            return _with_text(fault, answer)
+        case "drop":
+            return _without(fault, answer)
+        case _:
+            return answer
+
+
+def cut(fault: Fault, body: bytes) -> bytes:
+    """What a truncation lets through."""
+    return body[: len(body) // 2 if fault.after is None else fault.after]
+
+
+def _instead(answer: Answer, status: int, body: str | bytes, headers: Mapping[str, str]) -> Answer:
+    data = body.encode() if isinstance(body, str) else body
+    kind = "application/json" if data[:1] in (b"{", b"[") else "text/html"
+    return Answer(status, {"Content-Type": f"{kind}; charset=utf-8", **headers}, data)
+
+
+def _garbage(fault: Fault, answer: Answer) -> Answer:
+    if fault.body is not None:
+        return _instead(answer, 200, fault.body, fault.headers)
+    if fault.garbage == "html":
+        return _instead(answer, 200, HTML_PAGE, fault.headers)
+    if fault.garbage == "json":
+        # One byte short at least, so that it never is whole.
+        body = answer.body[: max(1, len(answer.body) // 2)] or b'{"message": "Se'
+    else:
+        body = bytes((i * 167 + 13) % 256 for i in range(4096))
+    return replace(answer, status=200, text=body, records=None)
+
+
+def _wrong_encoding(fault: Fault, answer: Answer) -> Answer:
+    headers = dict(answer.headers)
+    if fault.charset is not None:
+        kind = headers.get("Content-Type", "text/plain").partition(";")[0]
+        headers["Content-Type"] = f"{kind}; charset={fault.charset}"
+    if fault.encoding is None and fault.charset is not None:
+        return replace(answer, headers=headers)
+    headers["Content-Encoding"] = fault.encoding or "gzip"
+    return replace(answer, headers=headers, text=answer.body, records=None, encoded=True)
+
+
+def _with_text(fault: Fault, answer: Answer) -> Answer:
+    text = ("", fault.text.encode())
+    records = answer.records if answer.records is not None else (("", answer.text),)
+    if fault.kind == "prefix":
+        records = (text, *records)
+    elif fault.kind == "suffix":
+        records = (*records, text)
+    else:
+        middle = (len(records) + 1) // 2
+        records = (*records[:middle], text, *records[middle:])
+    return replace(answer, records=records)
+
+
+def _without(fault: Fault, answer: Answer) -> Answer:
+    if answer.records is None:
+        return answer
+    dropped = {name.upper() for name in fault.accessions}
+    kept = tuple(
+        (name, data)
+        for name, data in answer.records
+        if not {name.upper(), name.upper().partition(".")[0]} & dropped
+    )
+    return replace(answer, records=kept)

@@ -1,0 +1,181 @@
+"""The two upstreams on one loopback port.
+
+=====================  =======================================================================
+``/github``            GitHub's REST API (the configuration's ``github.api_url``)
+``/entrez/eutils``     NCBI's E-utilities (``ncbi.eutils_url``)
+``/datasets/v2``       reserved for NCBI Datasets: 404
+``/web``, ``/objects`` where release assets can be downloaded
+=====================  =======================================================================
+"""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from aiohttp import web
+
+from fetcher.demo.bundled import load_github, load_ncbi
+from fetcher.demo.exchange import Answer, Call, Logged, Upstream
+from fetcher.demo.faults import Fault, reshape, take
+from fetcher.demo.github import GithubApi
+from fetcher.demo.github_state import GithubState
+from fetcher.demo.ncbi import NcbiApi
+from fetcher.demo.ncbi_state import NcbiState
+from fetcher.demo.wire import Sleep, Wire
+
+__all__ = ["DemoUpstream", "Urls"]
+
+GITHUB = "/github"
+EUTILS = "/entrez/eutils"
+
+
+@dataclass(frozen=True, slots=True)
+class Urls:
+    """Where the upstreams are served."""
+
+    base: str
+
+    @property
+    def github(self) -> str:
+        """The configuration's ``github.api_url``."""
+        return self.base + GITHUB
+
+    @property
+    def eutils(self) -> str:
+        """The configuration's ``ncbi.eutils_url``."""
+        return self.base + EUTILS
+
+    @property
+    def datasets(self) -> str:
+        """The configuration's ``ncbi.datasets_url``; nothing is served there yet."""
+        return f"{self.base}/datasets/v2"
+
+    @property
+    def web(self) -> str:
+        """What stands for https://github.com: set `GithubState.web_url` to it for downloads."""
+        return f"{self.base}/web"
+
+
+class DemoUpstream:
+    """A local GitHub and NCBI that keep to the documented rules, and judge those who do not.
+
+    `now` gives epoch seconds, `sleep` waits; tests hand in those of their own clock. `log` has
+    every request in the order of arrival at an answer; `faults` damage answers.
+    """
+
+    def __init__(
+        self, now: Callable[[], float] = time.time, sleep: Sleep = asyncio.sleep
+    ) -> None:
+        self._now = now
+        self._sleep = sleep
+        self.github = GithubState(now)
+        self.ncbi = NcbiState(now)
+        self.log: list[Logged] = []
+        self.faults: list[Fault] = []
+
+    def load_bundled(self) -> None:
+        """Fills both with the small data that comes with the package.
+
+        It brings the GitHub token ``demo-token`` (it may push to Codertocat/Hello-World, whose
+        draft it therefore sees) and the NCBI key ``demo-key``.
+        """
+        load_github(self.github)
+        load_ncbi(self.ncbi)
+
+    def requests(self, upstream: Upstream | None = None, path: str = "") -> list[Logged]:
+        """The log of one upstream, of paths that contain `path`."""
+        return [
+            each
+            for each in self.log
+            if upstream in (None, each.upstream) and path in each.path
+        ]
+
+    @asynccontextmanager
+    async def serve(self, host: str = "127.0.0.1", port: int = 0) -> AsyncIterator[Urls]:
+        """Serves until the block ends; port 0 takes a free one."""
+        closing = asyncio.Event()
+        desk = _Desk(self, Wire(self._now, self._sleep, closing), self._now)
+        app = web.Application(client_max_size=64 << 20)
+        app.router.add_route("*", "/{path:.*}", desk.handle)
+        runner = web.AppRunner(
+            app, access_log=None, handler_cancellation=True, shutdown_timeout=1.0
+        )
+        await runner.setup()
+        try:
+            site = web.TCPSite(runner, host, port)
+            await site.start()
+            bound = runner.addresses[0][1]
+            shown = f"[{host}]" if ":" in host else host
+            yield Urls(f"http://{shown}:{bound}")
+        finally:
+            closing.set()
+            await runner.cleanup()
+
+
+class _Desk:
+    """Takes requests in and hands them to the upstream that they are for."""
+
+    def __init__(self, upstream: DemoUpstream, wire: Wire, now: Callable[[], float]) -> None:
+        self._upstream = upstream
+        self._wire = wire
+        self._now = now
+        self._github = GithubApi(upstream.github)
+        self._ncbi = NcbiApi(upstream.ncbi)
+
+    async def handle(self, request: web.Request) -> web.StreamResponse:
+        path = request.rel_url.raw_path
+        if path.startswith((f"{GITHUB}/", "/web/", "/objects/")):
+            call = await self._read(request, "github", GITHUB)
+            with self._upstream.github.flight(call):
+                return await self._answer(request, call, self._github.answer(call))
+        if path.startswith(f"{EUTILS}/"):
+            call = await self._read(request, "ncbi", EUTILS)
+            return await self._answer(request, call, self._ncbi.answer(call))
+        raise web.HTTPNotFound
+
+    async def _answer(
+        self, request: web.Request, call: Call, answer: Answer
+    ) -> web.StreamResponse:
+        fault = take(self._upstream.faults, call)
+        account = answer.account
+        if fault is not None:
+            answer = reshape(fault, answer)
+        silent = fault is not None and fault.kind in ("reset", "hang")
+        self._upstream.log.append(
+            Logged(
+                at=call.at,
+                upstream=call.upstream,
+                method=call.method,
+                path=call.path,
+                query=dict(call.query),
+                form=dict(call.form),
+                headers=call.headers,
+                status=0 if silent else answer.status,
+                account=account,
+            )
+        )
+        return await self._wire.send(request, answer, fault)
+
+    async def _read(self, request: web.Request, upstream: Upstream, prefix: str) -> Call:
+        form: dict[str, str] = {}
+        if request.method == "POST":
+            posted = await request.post()
+            for name, value in posted.items():
+                if isinstance(value, str):
+                    form[name] = f"{form[name]},{value}" if name in form else value
+        query: dict[str, str] = {}
+        for name, value in request.query.items():
+            query[name] = f"{query[name]},{value}" if name in query else value
+        return Call(
+            at=self._now(),
+            upstream=upstream,
+            method=request.method,
+            base=f"{request.scheme}://{request.host}{prefix}",
+            path=request.rel_url.raw_path.removeprefix(prefix),
+            query=query,
+            form=form,
+            headers=request.headers,
+            remote=request.remote or "",
+        )

@@ -1,0 +1,512 @@
+"""The embedded store: one SQLite file, safe with several processes on one machine.
+
+One connection writes, another reads, so that readers do not wait for the writer (WAL,
+https://www.sqlite.org/wal.html). aiosqlite runs a call in a thread and goes on with it when its
+awaiter is cancelled; so every transaction is one tracked task that a cancelled caller cannot
+tear.
+"""
+
+import asyncio
+import json
+from collections.abc import (
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Iterable,
+    Iterator,
+    Mapping,
+    Sequence,
+)
+from datetime import UTC, datetime
+from itertools import count
+from pathlib import Path
+from typing import Any, Final, Self, TypeVar
+from urllib.parse import quote
+
+import aiosqlite
+
+from fetcher.documents import Document, Kind, time_text
+from fetcher.errors import LeaseLost, SchemaTooNew, StoreUnavailable
+from fetcher.models import Batch, Clock, Lease, TargetState, Written
+from fetcher.shield import Shield
+from fetcher.store.merge import Stamp, Step, merge_all, summarised
+from fetcher.store.protocol import COLLECTIONS, SCHEMA_VERSION, Query
+from fetcher.store.spill import restore, spill
+from fetcher.store.sqlite_schema import (
+    APPLICATION_ID,
+    SCHEMA,
+    columns,
+    from_row,
+    mapped,
+    read_time,
+    to_row,
+)
+from fetcher.store.states import state_document, state_from
+
+__all__ = ["SqliteStore"]
+
+T = TypeVar("T")
+
+# SQLite takes 32,766 parameters in one statement, older builds 999.
+_PARAMETERS: Final = 500
+_BLOB_PART: Final = 1 << 20
+_BUSY_MILLISECONDS: Final = 10_000
+_STATE_TIMES: Final = ("last_attempt", "last_success", "last_change", "reconciled_at", "next_due")
+
+
+class SqliteStore:
+    """Implements `WriteStore`; open it with `open_store`."""
+
+    def __init__(
+        self, path: str, clock: Clock, reader: aiosqlite.Connection, writer: aiosqlite.Connection
+    ) -> None:
+        self._path = path
+        self._clock = clock
+        self._reader = reader
+        self._writer = writer
+        self._writing = asyncio.Lock()
+        self._shield = Shield(lambda error: None)
+
+    @classmethod
+    async def open(cls, url: str, clock: Clock, *, create: bool) -> "SqliteStore":
+        """Raises `StoreUnavailable` or `SchemaTooNew`."""
+        path = url.partition(":")[2].removeprefix("///")
+        file = Path(path)
+        if not create and not file.exists():  # noqa: ASYNC240 - once, before anything runs
+            raise StoreUnavailable(f"there is no store at {path} yet; `fetcher fetch` makes one")
+        if create and not file.parent.is_dir():
+            raise StoreUnavailable(f"the store {path} cannot be made: its folder does not exist")
+        with mapped(path):
+            writer = await _connect(path, create=create)
+            try:
+                await _prepare(writer, path, create=create)
+                reader = await _connect(path, create=False)
+            except BaseException:
+                await writer.close()
+                raise
+        return cls(path, clock, reader, writer)
+
+    async def close(self) -> None:
+        """Closes after what is under way."""
+        async with self._writing:
+            await self._reader.close()
+            await self._writer.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        await self.close()
+
+    # Reading
+
+    async def now(self) -> datetime:
+        """The machine's time: all processes that share the file run there."""
+        return datetime.fromtimestamp(round(self._clock.time(), 3), UTC)
+
+    async def target(self, name: str) -> TargetState | None:
+        """See `ReadStore`."""
+        return (await self.targets_by_name([name])).get(name)
+
+    async def targets_by_name(self, names: Sequence[str]) -> Mapping[str, TargetState]:
+        """See `ReadStore`."""
+        found: dict[str, TargetState] = {}
+        for some in _some(names):
+            rows = await self._rows(
+                f"SELECT name, document FROM target_names JOIN targets USING (_id) "
+                f"WHERE name IN ({_marks(some)})",
+                some,
+            )
+            found.update((name, _state(text)) for name, text in rows)
+        return found
+
+    async def targets(self) -> AsyncIterator[TargetState]:
+        """See `ReadStore`."""
+        async for (text,) in self._stream("SELECT document FROM targets ORDER BY _id", ()):
+            yield _state(text)
+
+    async def record(self, kind: Kind, id_: str) -> Document | None:
+        """See `ReadStore`."""
+        rows = await self._rows(
+            f"SELECT document, flat FROM {COLLECTIONS[kind]} WHERE _id = ?", (id_,)
+        )
+        return await self._whole(from_row(*rows[0])) if rows else None
+
+    async def records(self, query: Query, *, whole: bool = True) -> AsyncIterator[Document]:
+        """See `ReadStore`."""
+        tail, values = _where(query)
+        order = "published_at DESC, _id" if query.newest_first else "_id"
+        limit = "" if query.limit is None else f" LIMIT {query.limit:d}"
+        sql = f"SELECT document, flat FROM {tail} ORDER BY {order}{limit}"
+        async for text, flat in self._stream(sql, values):
+            document = from_row(text, flat)
+            yield await self._whole(document) if whole else document
+
+    async def count(self, query: Query) -> int:
+        """See `ReadStore`."""
+        tail, values = _where(query)
+        ((found,),) = await self._rows(f"SELECT count(*) FROM {tail}", values)
+        return int(found)
+
+    async def counts(self, kind: Kind, targets: Sequence[str]) -> Mapping[str, int]:
+        """See `ReadStore`."""
+        found: dict[str, int] = {}
+        for some in _some(targets):
+            rows = await self._rows(
+                f"SELECT target, count(*) FROM record_targets JOIN {COLLECTIONS[kind]} USING (_id) "
+                f"WHERE kind = ? AND target IN ({_marks(some)}) AND NOT withdrawn GROUP BY target",
+                (kind, *some),
+            )
+            found.update((target, int(number)) for target, number in rows)
+        return found
+
+    async def digests(self, kind: Kind, ids: Sequence[str]) -> Mapping[str, str]:
+        """See `ReadStore`."""
+        found: dict[str, str] = {}
+        for some in _some(ids):
+            rows = await self._rows(
+                f"SELECT _id, json_extract(document, '$.digest') FROM {COLLECTIONS[kind]} "
+                f"WHERE _id IN ({_marks(some)}) AND NOT withdrawn",
+                some,
+            )
+            found.update((str(id_), str(digest)) for id_, digest in rows)
+        return found
+
+    async def ids(self, kind: Kind, target: str) -> AsyncIterator[str]:
+        """See `ReadStore`."""
+        sql = (
+            f"SELECT _id FROM record_targets JOIN {COLLECTIONS[kind]} USING (_id) "
+            "WHERE target = ? AND kind = ? AND NOT withdrawn ORDER BY _id"
+        )
+        async for (id_,) in self._stream(sql, (target, kind)):
+            yield id_
+
+    async def _whole(self, document: Document) -> Document:
+        if "blobs" not in document:
+            return document
+        blobs: dict[str, bytes] = {}
+        for blob in document["blobs"].values():
+            parts = self._stream(
+                "SELECT data FROM blobs WHERE digest = ? ORDER BY part", (blob["digest"],)
+            )
+            blobs[blob["digest"]] = b"".join([data async for (data,) in parts])
+            if len(blobs[blob["digest"]]) != blob["length"]:
+                raise StoreUnavailable(f"the store {self._path} lacks a part of {document['_id']}")
+        return restore(document, blobs)
+
+    async def _rows(self, sql: str, values: Sequence[object]) -> list[Any]:
+        with mapped(self._path):
+            return list(await self._reader.execute_fetchall(sql, tuple(values)))
+
+    async def _stream(self, sql: str, values: Sequence[object]) -> AsyncIterator[Any]:
+        with mapped(self._path):
+            async with self._reader.execute(sql, tuple(values)) as cursor:
+                async for row in cursor:
+                    yield row
+
+    # Leases
+
+    async def acquire(self, account: str, owner: str, ttl: float) -> Lease | None:
+        """See `WriteStore`."""
+
+        async def body() -> Lease | None:
+            now = self._clock.time()
+            held = await self._lease_row(account)
+            if held is not None and held["owner"] is not None and held["expires_at"] > now:
+                return None
+            cursor = await self._writer.execute("INSERT INTO tokens DEFAULT VALUES")
+            token = cursor.lastrowid
+            assert token is not None  # noqa: S101 - an INSERT has one
+            await self._writer.execute("DELETE FROM tokens WHERE token < ?", (token,))
+            await self._writer.execute(
+                "INSERT INTO leases VALUES (?, ?, ?, ?, '{}', 0, 0) ON CONFLICT (account) DO "
+                "UPDATE SET owner = excluded.owner, token = excluded.token, "
+                "expires_at = excluded.expires_at, n = 0, watermark = 0",
+                (account, owner, token, now + ttl),
+            )
+            budget = json.loads(held["budget"]) if held is not None else {}
+            return Lease(account, owner, token, _time(now + ttl), budget)
+
+        return await self._transaction(body)
+
+    async def lease(self, account: str) -> Lease | None:
+        """See `WriteStore`."""
+        rows = await self._rows(
+            "SELECT owner, token, expires_at, budget FROM leases "
+            "WHERE account = ? AND owner IS NOT NULL AND expires_at > ?",
+            (account, self._clock.time()),
+        )
+        for owner, token, expires_at, budget in rows:
+            return Lease(account, owner, token, _time(expires_at), json.loads(budget))
+        return None
+
+    async def renew(self, lease: Lease, ttl: float, budget: Mapping[str, Any]) -> Lease:
+        """See `WriteStore`."""
+
+        async def body() -> Lease:
+            await self._check(lease)
+            expires_at = self._clock.time() + ttl
+            await self._writer.execute(
+                "UPDATE leases SET expires_at = ?, budget = ? WHERE account = ?",
+                (expires_at, json.dumps(budget), lease.account),
+            )
+            return Lease(lease.account, lease.owner, lease.token, _time(expires_at), budget)
+
+        return await self._transaction(body)
+
+    async def release(self, lease: Lease, budget: Mapping[str, Any]) -> None:
+        """See `WriteStore`."""
+
+        async def body() -> None:
+            await self._writer.execute(
+                "UPDATE leases SET owner = NULL, expires_at = 0, budget = ? "
+                "WHERE account = ? AND owner = ? AND token = ?",
+                (json.dumps(budget), lease.account, lease.owner, lease.token),
+            )
+
+        await self._transaction(body)
+
+    async def _lease_row(self, account: str) -> Mapping[str, Any] | None:
+        names = ("owner", "token", "expires_at", "budget", "n", "watermark")
+        rows = await self._writer.execute_fetchall(
+            f"SELECT {', '.join(names)} FROM leases WHERE account = ?", (account,)
+        )
+        for row in rows:
+            return dict(zip(names, row, strict=True))
+        return None
+
+    async def _check(self, lease: Lease) -> Mapping[str, Any]:
+        """The lease as it stands, in the transaction that is about to write under it."""
+        row = await self._lease_row(lease.account)
+        if row is None or (row["owner"], row["token"]) != (lease.owner, lease.token):
+            raise LeaseLost(f"somebody else polls the account {lease.account} now")
+        return row
+
+    # Writing
+
+    async def write(self, lease: Lease, batches: Sequence[Batch]) -> tuple[Written, ...]:
+        """See `WriteStore`."""
+
+        async def body() -> tuple[Written, ...]:
+            row = await self._check(lease)
+            ids: dict[Kind, dict[str, None]] = {}
+            for batch in batches:
+                named = (*(r.id for r in batch.records), *batch.withdrawn, *batch.detached)
+                ids.setdefault(batch.kind, {}).update(dict.fromkeys(named))
+            stored: dict[tuple[Kind, str], Document] = {}
+            for kind, wanted in ids.items():
+                for some in _some(list(wanted)):
+                    rows = await self._writer.execute_fetchall(
+                        f"SELECT document, flat FROM {COLLECTIONS[kind]} "
+                        f"WHERE _id IN ({_marks(some)})",
+                        some,
+                    )
+                    for text, flat in rows:
+                        document = from_row(text, flat)
+                        stored[kind, document["_id"]] = document
+            now = await self.now()
+            last = row["n"]
+            stamps = (Stamp(lease.account, lease.token, n) for n in count(last + 1))
+            steps, rows_by_kind, blobs = await asyncio.to_thread(
+                _merged, stored, batches, stamps, now
+            )
+            await self._put(rows_by_kind, blobs)
+            await self._writer.execute(
+                "UPDATE leases SET n = n + ? WHERE account = ?", (len(steps), lease.account)
+            )
+            return summarised(steps, batches)
+
+        return await self._transaction(body)
+
+    async def _put(
+        self,
+        rows: Mapping[Kind, Sequence[tuple[Sequence[Any], Sequence[str]]]],
+        blobs: Mapping[str, bytes],
+    ) -> None:
+        for digest, data in blobs.items():
+            parts = (
+                (digest, part, data[at : at + _BLOB_PART])
+                for part, at in enumerate(range(0, len(data), _BLOB_PART))
+            )
+            await self._writer.executemany("INSERT OR IGNORE INTO blobs VALUES (?, ?, ?)", parts)
+        for kind, pairs in rows.items():
+            names = 7 + len(columns(kind))
+            await self._writer.executemany(
+                f"INSERT OR REPLACE INTO {COLLECTIONS[kind]} VALUES ({_marks(range(names))})",
+                (row for row, _ in pairs),
+            )
+            await self._writer.executemany(
+                "DELETE FROM record_targets WHERE kind = ? AND _id = ?",
+                ((kind, row[0]) for row, _ in pairs),
+            )
+            await self._writer.executemany(
+                "INSERT INTO record_targets (target, kind, _id) VALUES (?, ?, ?)",
+                ((target, kind, row[0]) for row, targets in pairs for target in targets),
+            )
+
+    async def publish(self, lease: Lease) -> int:
+        """See `WriteStore`: what is committed is visible, so the watermark is the last stamp."""
+
+        async def body() -> int:
+            row = await self._check(lease)
+            await self._writer.execute(
+                "UPDATE leases SET watermark = n WHERE account = ?", (lease.account,)
+            )
+            return int(row["n"])
+
+        return await self._transaction(body)
+
+    async def save_targets(self, lease: Lease, states: Sequence[TargetState]) -> None:
+        """See `WriteStore`."""
+
+        async def body() -> None:
+            await self._check(lease)
+            for state in states:
+                document = state_document(state)
+                text = json.dumps(document, ensure_ascii=False, default=time_text)
+                due = time_text(state.next_due) if state.next_due is not None else None
+                cursor = await self._writer.execute(
+                    "INSERT INTO targets VALUES (?, ?, ?, ?) ON CONFLICT (_id) DO UPDATE SET "
+                    "document = excluded.document, token = excluded.token, "
+                    "next_due = excluded.next_due WHERE token <= excluded.token",
+                    (state.id, text, lease.token, due),
+                )
+                if cursor.rowcount == 0:
+                    raise LeaseLost(f"a later leader has polled {state.key} already")
+                await self._writer.execute("DELETE FROM target_names WHERE _id = ?", (state.id,))
+                await self._writer.executemany(
+                    "INSERT OR REPLACE INTO target_names VALUES (?, ?)",
+                    ((name, state.id) for name in state.names),
+                )
+
+        await self._transaction(body)
+
+    async def _transaction(self, body: Callable[[], Awaitable[T]]) -> T:
+        """Runs a body between BEGIN and COMMIT; it ends whole or not at all."""
+
+        async def whole() -> T:
+            async with self._writing:
+                with mapped(self._path):
+                    # IMMEDIATE takes the write lock first, so that what is read stays true.
+                    await self._writer.execute("BEGIN IMMEDIATE")
+                    try:
+                        result = await body()
+                        await self._writer.execute("COMMIT")
+                    except BaseException:
+                        if self._writer.in_transaction:
+                            await self._writer.execute("ROLLBACK")
+                        raise
+                    return result
+
+        return await self._shield.run(whole())
+
+
+def _merged(
+    stored: dict[tuple[Kind, str], Document],
+    batches: Sequence[Batch],
+    stamps: Iterator[Stamp],
+    now: datetime,
+) -> tuple[list[Step], dict[Kind, list[tuple[Sequence[Any], Sequence[str]]]], dict[str, bytes]]:
+    """Runs in a worker thread: merges, and makes rows of what is to be stored."""
+    steps = merge_all(stored, batches, stamps, now)
+    last = {
+        (step.kind, step.id): step.merged.document
+        for step in steps
+        if step.merged.document is not None
+    }
+    rows: dict[Kind, list[tuple[Sequence[Any], Sequence[str]]]] = {}
+    blobs: dict[str, bytes] = {}
+    for (kind, _), document in last.items():
+        small, large = spill(document)
+        blobs.update(large)
+        rows.setdefault(kind, []).append((to_row(kind, small), small["targets"]))
+    return steps, rows, blobs
+
+
+async def _connect(path: str, *, create: bool) -> aiosqlite.Connection:
+    mode = "rwc" if create else "rw"
+    connection = await aiosqlite.connect(
+        f"file:{quote(path)}?mode={mode}", uri=True, isolation_level=None
+    )
+    try:
+        await connection.execute(f"PRAGMA busy_timeout = {_BUSY_MILLISECONDS}")
+        # A commit that was acknowledged survives a loss of power.
+        await connection.execute("PRAGMA synchronous = FULL")
+    except BaseException:
+        await connection.close()
+        raise
+    return connection
+
+
+async def _prepare(writer: aiosqlite.Connection, path: str, *, create: bool) -> None:
+    """Makes the tables in a new file; refuses files that are not ours or too new."""
+    version = await _pragma(writer, "user_version")
+    if version > SCHEMA_VERSION:
+        raise SchemaTooNew(
+            f"the store {path} was written by a newer fetcher (schema {version}, this one knows "
+            f"{SCHEMA_VERSION}); update the fetcher"
+        )
+    ((tables,),) = await writer.execute_fetchall("SELECT count(*) FROM sqlite_master")
+    ours = await _pragma(writer, "application_id") == APPLICATION_ID
+    if tables and not ours:
+        raise StoreUnavailable(f"{path} is a database of another program")
+    if not create:
+        if not ours:
+            raise StoreUnavailable(f"the store {path} is empty; `fetcher fetch` fills it")
+        return
+    if version == SCHEMA_VERSION:
+        return
+    await writer.execute("PRAGMA journal_mode = WAL")
+    await writer.execute("BEGIN IMMEDIATE")
+    # Another process may have come first while this one waited for the lock.
+    if await _pragma(writer, "user_version") == 0:
+        for statement in SCHEMA:
+            await writer.execute(statement)
+        await writer.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+        await writer.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+    await writer.execute("COMMIT")
+
+
+async def _pragma(connection: aiosqlite.Connection, name: str) -> int:
+    ((value,),) = await connection.execute_fetchall(f"PRAGMA {name}")
+    return int(value)
+
+
+def _where(query: Query) -> tuple[str, list[object]]:
+    """The FROM and WHERE of a query, with its values."""
+    table = COLLECTIONS[query.kind]
+    values: list[object] = []
+    conditions: list[str] = []
+    if query.target is not None:
+        table = f"record_targets JOIN {table} USING (_id)"
+        conditions += ["target = ?", "kind = ?"]
+        values += [query.target, query.kind]
+    for name, value in query.where.items():
+        if name not in columns(query.kind):
+            raise ValueError(f"{query.kind} has no index on {name}")
+        conditions.append(f"{name} IS ?")
+        values.append(value)
+    if query.withdrawn is not None:
+        conditions.append("withdrawn" if query.withdrawn else "NOT withdrawn")
+    return f"{table} WHERE {' AND '.join(conditions or ['1'])}", values
+
+
+def _state(text: str) -> TargetState:
+    document = json.loads(text)
+    for name in _STATE_TIMES:
+        document[name] = read_time(document[name])
+    if document["failure"] is not None:
+        document["failure"]["retry_at"] = read_time(document["failure"]["retry_at"])
+    return state_from(document)
+
+
+def _time(epoch: float) -> datetime:
+    return datetime.fromtimestamp(epoch, UTC)
+
+
+def _some(values: Sequence[str]) -> Iterator[Sequence[str]]:
+    return (values[at : at + _PARAMETERS] for at in range(0, len(values), _PARAMETERS))
+
+
+def _marks(values: Iterable[object]) -> str:
+    return ", ".join("?" for _ in values)

@@ -1,0 +1,451 @@
+"""The only way out: one aiohttp session, and a border that no library error crosses.
+
+Every request passes its account's gate (aiohttp's own resend of a request on a dropped
+connection as well: it is charged in a client middleware), is tried again with backoff and
+jitter, follows redirects by our own rule, and has its body capped after decompression.
+"""
+
+import io
+import ssl
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from types import TracebackType
+from typing import Final, Literal, Self, TypeVar
+
+import aiohttp
+import tenacity
+from aiohttp import http_exceptions
+from yarl import URL
+
+from fetcher.errors import Evidence, Malformed, RateLimited, Refused, Unreachable, UpstreamError
+from fetcher.gate import Gate, Wait
+from fetcher.models import Clock
+from fetcher.policy.retry import Uniform, backoff
+from fetcher.policy.verdict import Accept, Fail, Judge, Limited, Reply
+
+__all__ = ["HttpSettings", "Request", "Response", "Stream", "Transport", "translate"]
+
+T = TypeVar("T")
+
+MAX_HOPS: Final = 5
+_REDIRECTS: Final = (301, 302, 303, 307, 308)
+_CHUNK: Final = 1 << 16
+# As much of a stream is read ahead to judge it; of a bad answer, as much is kept as evidence.
+_HEAD: Final = 2_048
+_BAD_BODY: Final = 1 << 16
+_SECRET_PARAMETERS: Final = ("api_key", "access_token", "token")
+
+
+@dataclass(frozen=True, slots=True)
+class HttpSettings:
+    """Deadlines in seconds, the cap of a body in bytes."""
+
+    connect_timeout: float = 10.0
+    read_timeout: float = 30.0
+    total_timeout: float = 300.0
+    max_body: int = 256 << 20
+    max_attempts: int = 5
+    proxy: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What to ask, through which gate.
+
+    `secret_headers` go to the host of `url` alone, and never show in a repr.
+    """
+
+    method: Literal["GET", "POST"]
+    url: str
+    gate: Gate
+    form: tuple[tuple[str, str], ...] | None = field(default=None, repr=False)
+    headers: Mapping[str, str] = field(default_factory=dict)
+    secret_headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    cost: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """An accepted answer, read whole; `hops` are the statuses of followed redirects."""
+
+    status: int
+    headers: Mapping[str, str]
+    url: str
+    body: bytes
+    hops: tuple[int, ...] = ()
+
+
+class _Again(Exception):
+    """An error that another try may not meet; `after` is what the server asked for."""
+
+    def __init__(self, error: UpstreamError, after: float | None = None) -> None:
+        super().__init__(str(error))
+        self.error = error
+        self.after = after
+
+
+class _Raw:
+    """An answer whose head has come; reading its body maps errors and keeps the cap."""
+
+    def __init__(
+        self, answer: aiohttp.ClientResponse, hops: tuple[int, ...], settings: HttpSettings
+    ) -> None:
+        self._answer = answer
+        self._settings = settings
+        self._size = 0
+        self.hops = hops
+        self.status = answer.status
+        self.url = str(answer.url)
+        self.headers = {name.lower(): value for name, value in answer.headers.items()}
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        """The body, decompressed, in pieces of at most 64 KiB."""
+        limit = self._settings.max_body
+        while True:
+            with _border(self.url, self._settings):
+                data = await self._answer.content.read(_CHUNK)
+            if not data:
+                return
+            self._size += len(data)
+            if self._size > limit:
+                text = f"the answer is larger than {limit:,} bytes (http.max_body)"
+                raise Malformed(text, Evidence(self.status, url=_shown(self.url)))
+            yield data
+
+    async def head(self, size: int) -> tuple[bytes, bool]:
+        """The first bytes, at least `size` where there are so many; whether that is all."""
+        some = io.BytesIO()
+        async for data in self.chunks():
+            some.write(data)
+            if some.tell() >= size:
+                return some.getvalue(), False
+        return some.getvalue(), True
+
+    async def body(self) -> bytes:
+        """All of it."""
+        whole = io.BytesIO()
+        async for data in self.chunks():
+            whole.write(data)
+        return whole.getvalue()
+
+
+class Stream:
+    """An accepted answer whose body is read as it comes.
+
+    Iterating raises `Unreachable` when the body breaks off, and `Malformed` when it is larger
+    than may be or cannot be decompressed.
+    """
+
+    def __init__(self, raw: _Raw, head: bytes, *, complete: bool) -> None:
+        self._raw = raw
+        self._head = head
+        self._complete = complete
+        self.status = raw.status
+        self.headers: Mapping[str, str] = raw.headers
+        self.url = raw.url
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        if self._head:
+            yield self._head
+        if not self._complete:
+            async for data in self._raw.chunks():
+                yield data
+
+
+class Transport:
+    """Sends requests; use it as a context manager, and close it after all its users.
+
+    `uniform` is the source of jitter. `on_wait` is told of waits for limits.
+    """
+
+    def __init__(
+        self,
+        settings: HttpSettings,
+        clock: Clock,
+        uniform: Uniform,
+        user_agent: str,
+        on_wait: Callable[[Wait], None] | None = None,
+    ) -> None:
+        self._settings = settings
+        self._clock = clock
+        self._uniform = uniform
+        self._user_agent = user_agent
+        self._on_wait = on_wait
+        self._session: aiohttp.ClientSession | None = None
+
+    async def __aenter__(self) -> Self:
+        self._session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=100),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            headers={"User-Agent": self._user_agent, "Accept-Encoding": "gzip, deflate"},
+            timeout=aiohttp.ClientTimeout(
+                total=self._settings.total_timeout,
+                connect=self._settings.connect_timeout,
+                sock_connect=self._settings.connect_timeout,
+                sock_read=self._settings.read_timeout,
+            ),
+            trust_env=self._settings.proxy is None,
+            raise_for_status=False,
+        )
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if self._session is not None:
+            await self._session.close()
+            self._session = None
+
+    async def send(self, request: Request, judge: Judge, *, patience: float) -> Response:
+        """Sends until an answer is accepted, and reads it whole.
+
+        `patience` is how many seconds all waiting for limits and between tries may take.
+        Raises `UpstreamError`.
+        """
+        until = self._clock.monotonic() + patience
+
+        async def once() -> Response:
+            async with self._answer(request, until) as raw:
+                body = await raw.body()
+                reply = Reply(raw.status, raw.headers, raw.url, body)
+                self._judge(judge, reply, request.gate)
+                return Response(raw.status, raw.headers, raw.url, body, raw.hops)
+
+        return await self._retrying(once, until)
+
+    @asynccontextmanager
+    async def stream(
+        self, request: Request, judge: Judge, *, patience: float
+    ) -> AsyncIterator[Stream]:
+        """Like `send`, but the body of the accepted answer is left to be read.
+
+        The judge sees the first bytes only, and the whole of a short answer.
+        """
+        until = self._clock.monotonic() + patience
+
+        async def once() -> tuple[AsyncExitStack, Stream]:
+            async with AsyncExitStack() as stack:
+                raw = await stack.enter_async_context(self._answer(request, until))
+                wanted = _HEAD if raw.status < 300 else _BAD_BODY
+                head, complete = await raw.head(wanted)
+                reply = Reply(raw.status, raw.headers, raw.url, head, complete)
+                self._judge(judge, reply, request.gate)
+                return stack.pop_all(), Stream(raw, head, complete=complete)
+            raise AssertionError  # the block returns or raises
+
+        stack, stream = await self._retrying(once, until)
+        async with stack:
+            yield stream
+
+    async def _retrying(self, once: Callable[[], Awaitable[T]], until: float) -> T:
+        """Tries with backoff and full jitter; what the server asked for comes first."""
+
+        def wait(state: tenacity.RetryCallState) -> float:
+            again = state.outcome.exception() if state.outcome is not None else None
+            asked = again.after if isinstance(again, _Again) else None
+            limited = isinstance(again, _Again) and isinstance(again.error, RateLimited)
+            # The gate is parked for a limit, and everybody on the account waits there.
+            return 0.0 if limited else backoff(state.attempt_number, self._uniform, asked=asked)
+
+        def stop(state: tenacity.RetryCallState) -> bool:
+            if state.attempt_number >= self._settings.max_attempts:
+                return True
+            return self._clock.monotonic() + state.upcoming_sleep > until
+
+        async def attempt() -> T:
+            try:
+                return await once()
+            except (Unreachable, _Garbled) as error:
+                raise _Again(error) from error.__cause__
+
+        try:
+            return await tenacity.AsyncRetrying(
+                sleep=self._clock.sleep,
+                stop=stop,
+                wait=wait,
+                retry=tenacity.retry_if_exception_type(_Again),
+                reraise=True,
+            )(attempt)
+        except _Again as again:
+            error = again.error
+            if isinstance(error, Unreachable) and again.after is not None:
+                error.retry_at = datetime.fromtimestamp(self._clock.time() + again.after, UTC)
+            raise error from again.__cause__
+
+    def _judge(self, judge: Judge, reply: Reply, gate: Gate) -> None:
+        """Returns for an accepted reply and raises for any other."""
+        match judge(reply, self._clock.time()):
+            case Accept():
+                gate.went_well()
+            case Limited(error=error, wait=wait, named=named):
+                wait = gate.limited(wait, named=named)
+                error.retry_at = datetime.fromtimestamp(self._clock.time() + wait, UTC)
+                raise _Again(error, wait)
+            case Fail(error=error):
+                raise error
+            case retry:
+                if retry.after is not None:
+                    gate.limited(retry.after, named=True)
+                raise _Again(retry.error, retry.after)
+
+    @asynccontextmanager
+    async def _answer(self, request: Request, until: float) -> AsyncIterator[_Raw]:
+        """One try, redirects followed."""
+        hops: tuple[int, ...] = ()
+        url = URL(request.url, encoded=True)
+        seen = {url}
+        while True:
+            async with self._hop(request, url, hops, until) as raw:
+                if raw.status not in _REDIRECTS or "location" not in raw.headers:
+                    yield raw
+                    return
+                hops = (*hops, raw.status)
+                url = _next_hop(request, url, raw)
+            if url in seen or len(hops) > MAX_HOPS:
+                text = f"{_shown(request.url)} redirects in circles, or too often"
+                raise Malformed(text, Evidence(raw.status, url=_shown(str(url))))
+            seen.add(url)
+
+    @asynccontextmanager
+    async def _hop(
+        self, request: Request, url: URL, hops: tuple[int, ...], until: float
+    ) -> AsyncIterator[_Raw]:
+        """One request on the wire. Who leaves the host takes no credentials along."""
+        assert self._session is not None, "use the transport as a context manager"  # noqa: S101
+        if url.origin() != URL(request.url, encoded=True).origin():
+            # Another host is not this account's upstream, and nothing of its budget is spent.
+            with _border(str(url), self._settings):
+                answer = await self._session.request(
+                    request.method,
+                    url,
+                    data=request.form,
+                    headers=request.headers,
+                    allow_redirects=False,
+                    proxy=self._settings.proxy,
+                )
+            async with answer:
+                yield _Raw(answer, hops, self._settings)
+            return
+        gate, sent = request.gate, False
+        ticket = await gate.enter(request.cost, until, self._on_wait)
+
+        async def charge(
+            wire: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
+        ) -> aiohttp.ClientResponse:
+            # aiohttp sends an idempotent request once more when a kept-alive connection turns
+            # out to be closed, and comes through here again.
+            nonlocal ticket, sent
+            if sent:
+                ticket = await gate.again(ticket, request.cost, until, self._on_wait)
+            sent = True
+            return await handler(wire)
+
+        try:
+            with _border(str(url), self._settings):
+                answer = await self._session.request(
+                    request.method,
+                    url,
+                    data=request.form,
+                    headers={**request.headers, **request.secret_headers},
+                    allow_redirects=False,
+                    proxy=self._settings.proxy,
+                    middlewares=(charge,),
+                )
+            async with answer:
+                raw = _Raw(answer, hops, self._settings)
+                gate.answered(ticket, raw.headers)
+                yield raw
+        finally:
+            gate.leave(ticket)
+
+
+def _next_hop(request: Request, url: URL, raw: _Raw) -> URL:
+    """Where a redirect leads, if it may be followed there."""
+    evidence = Evidence(raw.status, url=_shown(str(url)))
+    try:
+        target = url.join(URL(raw.headers["location"], encoded=True))
+        origin = target.origin()
+    except ValueError as error:
+        raise Malformed("a redirect leads to no address", evidence) from error
+    if target.scheme not in ("http", "https"):
+        raise Malformed(f"a redirect leads to {target.scheme}:, which is refused", evidence)
+    if url.scheme == "https" and target.scheme == "http":
+        raise Malformed("a redirect leads from https to http, which is refused", evidence)
+    leaves = origin != URL(request.url, encoded=True).origin()
+    if request.method == "POST" and (raw.status not in (307, 308) or leaves):
+        # A form may hold a key, and must not arrive as a GET either.
+        raise Malformed("a redirect of a POST request is refused", evidence)
+    if leaves:
+        kept = [(k, v) for k, v in target.query.items() if k not in _SECRET_PARAMETERS]
+        target = target.with_query(kept) if len(kept) < len(target.query) else target
+    return target.with_fragment(None)
+
+
+def _shown(url: str) -> str:
+    """A URL for people: without query and credentials, which may be secrets."""
+    return url.partition("?")[0].rpartition("@")[2] if "@" in url else url.partition("?")[0]
+
+
+@contextmanager
+def _border(url: str, settings: HttpSettings) -> Iterator[None]:
+    """No library error gets past here."""
+    try:
+        yield
+    except (aiohttp.ClientError, http_exceptions.HttpProcessingError, OSError, ValueError) as error:
+        # TimeoutError is an OSError; UnicodeError, as of a host name, is a ValueError.
+        raise translate(error, url, settings) from error
+
+
+class _Garbled(Malformed):
+    """An answer spoilt on its way: another try may bring it whole."""
+
+
+def translate(error: Exception, url: str, settings: HttpSettings) -> UpstreamError:
+    """Our error for one of aiohttp's, asyncio's or the operating system's.
+
+    Most special first. Raises `LookupError` for one that nobody has thought of.
+    """
+    where = _shown(url)
+    evidence = Evidence(url=where)
+    match error:
+        case aiohttp.ClientPayloadError() if _is_encoding(error):
+            return _Garbled(f"the answer of {where} cannot be decompressed", evidence)
+        case aiohttp.ConnectionTimeoutError():
+            text = f"no connection to {where} within {settings.connect_timeout:g} s"
+            return Unreachable(text, evidence)
+        case aiohttp.ServerTimeoutError():
+            text = f"{where} sent nothing for {settings.read_timeout:g} s"
+            return Unreachable(text, evidence)
+        case TimeoutError():
+            text = f"{where} did not answer in full within {settings.total_timeout:g} s"
+            return Unreachable(text, evidence)
+        case aiohttp.ClientConnectorDNSError():
+            return Unreachable(f"the host name of {where} cannot be resolved", evidence)
+        case aiohttp.ClientProxyConnectionError() | aiohttp.ClientHttpProxyError():
+            return Unreachable(f"the proxy on the way to {where} does not let us through", evidence)
+        case aiohttp.ClientSSLError() | aiohttp.ServerFingerprintMismatch() | ssl.SSLError():
+            return Unreachable(f"no secure connection to {where}: {error}", evidence)
+        case aiohttp.ServerDisconnectedError() | aiohttp.ClientConnectionResetError():
+            return Unreachable(f"{where} closed the connection without an answer", evidence)
+        case aiohttp.ClientPayloadError():
+            return Unreachable(f"the answer of {where} broke off", evidence)
+        case aiohttp.InvalidURL() | aiohttp.NonHttpUrlClientError() | aiohttp.RedirectClientError():
+            return Refused(f"{where} is no address that can be asked", evidence)
+        case aiohttp.ClientResponseError() | http_exceptions.HttpProcessingError():
+            return _Garbled(f"{where} does not speak HTTP as it should", evidence)
+        case aiohttp.ClientConnectionError() | aiohttp.UploadAbortedError() | OSError():
+            reason = getattr(error, "strerror", None) or "the connection failed"
+            return Unreachable(f"{where} cannot be reached: {reason}", evidence)
+        case ValueError() if not isinstance(error, aiohttp.ClientError):
+            return Refused(f"the request to {where} cannot be sent: {error}", evidence)
+    raise LookupError(f"nobody has thought of {type(error).__name__}") from error
+
+
+def _is_encoding(error: BaseException) -> bool:
+    cause = error.__cause__
+    return isinstance(cause, http_exceptions.ContentEncodingError)
