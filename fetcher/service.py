@@ -20,6 +20,8 @@ from structlog.typing import FilteringBoundLogger
 
 from fetcher import __version__
 from fetcher.config import Settings
+from fetcher.errors import UsageError
+from fetcher.gate import Gate, Wait
 from fetcher.leases import AccountBusy, hold
 from fetcher.models import Clock, Due, OutcomeKind, Source, TargetState
 from fetcher.policy.budget import github_budget, ncbi_budget
@@ -31,7 +33,7 @@ from fetcher.sources.github import GithubSource
 from fetcher.sources.ncbi import NcbiSource
 from fetcher.store.protocol import WriteStore
 from fetcher.targets import Target
-from fetcher.transport import Gate, HttpSettings, Transport, Wait
+from fetcher.transport import HttpSettings, Transport
 
 __all__ = ["UNWATCHED_EVERY", "Account", "Service", "open_transport"]
 
@@ -192,7 +194,8 @@ class Service:
         """Whether a repository's full listing is due, which finds edits and deletions far back."""
         if state is None or state.reconciled_at is None or not state.key.startswith("github:"):
             return False
-        return (now - state.reconciled_at).total_seconds() >= self._settings.github.reconcile
+        since = (now - state.reconciled_at).total_seconds()
+        return since >= self._settings.github.reconcile
 
 
 def _next_due(settings: Settings, uniform: Callable[[float, float], float]) -> NextDue:
@@ -225,8 +228,12 @@ def _github(
 ) -> tuple[Account, ...]:
     accounts = []
     for account in settings.github.all_accounts:
+        if account.app is not None:
+            text = f"the GitHub account {account.name} is an App, which this version cannot use yet"
+            raise UsageError(text)
         token = account.token.get_secret_value() if account.token is not None else None
-        gate = Gate(github_budget(token is not None), clock)
+        # GitHub allows 100 at once for REST and GraphQL together, and asks to be spared.
+        gate = Gate(f"GitHub account {account.name}", github_budget(), clock, in_flight=20)
         source = GithubSource(
             transport,
             gate,
@@ -245,7 +252,7 @@ def _ncbi(
     accounts = []
     for account in settings.ncbi.all_accounts:
         key = account.api_key.get_secret_value() if account.api_key is not None else None
-        gate = Gate(ncbi_budget(account.rate), clock)
+        gate = Gate(f"NCBI account {account.name}", ncbi_budget(account.rate), clock, in_flight=8)
         eutils = Eutils(
             transport,
             gate,

@@ -1,21 +1,18 @@
 """What every test stands on: an empty environment, and a word about what was left out."""
 
 import os
-from collections.abc import Iterator
-
 import pytest
 
 MONGODB_URL = "FETCHER_TEST_MONGODB_URL"
 
 
 @pytest.fixture(autouse=True)
-def _empty_environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def _empty_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     """No test sees the settings or secrets of the person who runs it."""
     for name in list(os.environ):
         ours = name.startswith("FETCHER_") and not name.startswith("FETCHER_TEST_")
         if ours or name.startswith(("GITHUB_TOKEN", "NCBI_")) or name.lower().endswith("_proxy"):
             monkeypatch.delenv(name)
-    yield
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -94,7 +94,11 @@ async def test_bunches_pass_an_error_on_after_what_came_before() -> None:
         raise ValueError("late")
 
     got: list[int] = []
-    with pytest.raises(ValueError, match="late"):
+
+    async def take() -> None:
         async for bunch in bunches(source(), most=10, weigh=lambda item: 1):
             got.extend(bunch)
+
+    with pytest.raises(ValueError, match="late"):
+        await take()
     assert got == [1]

@@ -24,7 +24,7 @@ from fetcher.service import Service, open_transport
 from fetcher.store import open_store
 from fetcher.targets import Target, parse_target, split_targets
 
-__all__ = ["FetchOptions", "fetch", "read_targets"]
+__all__ = ["FetchOptions", "fetch", "fetch_with", "read_targets"]
 
 # https://www.ncbi.nlm.nih.gov/books/NBK25497/: these come with a later version.
 _NOT_YET = ("taxonomy", "genome")
@@ -83,21 +83,26 @@ def read_targets(typed: Sequence[str], from_file: Path | None) -> dict[Target, s
 async def fetch(options: FetchOptions, common: Common) -> int:
     """Runs the command to its exit code."""
     with ExitStack() as stack:
+        overrides: dict[str, object] = {}
         if options.no_store:
             folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="fetcher-"))
-            store = f"sqlite:///{folder}/fetcher.db"
-        else:
-            store = common.store or ""
-        settings = load_settings(
-            common.config, os.environ, Path.cwd(), {"store.url": store} if store else {}
-        )
-        targets = read_targets(options.targets, options.from_file)
-        wait = parse_duration(options.wait)
-        _check_format(options.format, targets)
-        out = stack.enter_context(open_output(options.output))
-        progress = stack.enter_context(make_progress(len(targets), quiet=common.quiet))
-        run = _Fetch(settings, targets, options, common, wait, progress)
-        return await run.run(out)
+            overrides["store.url"] = f"sqlite:///{folder}/fetcher.db"
+        elif common.store:
+            overrides["store.url"] = common.store
+        settings = load_settings(common.config, os.environ, Path.cwd(), overrides)
+        return await fetch_with(settings, options, common)
+
+
+async def fetch_with(settings: Settings, options: FetchOptions, common: Common) -> int:
+    """The same with settings at hand."""
+    targets = read_targets(options.targets, options.from_file)
+    wait = parse_duration(options.wait)
+    _check_format(options.format, targets)
+    with (
+        open_output(options.output) as out,
+        make_progress(len(targets), quiet=common.quiet) as progress,
+    ):
+        return await _Fetch(settings, targets, options, common, wait, progress).run(out)
 
 
 def _check_format(how: Format, targets: dict[Target, str]) -> None:

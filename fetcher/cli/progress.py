@@ -3,7 +3,9 @@
 import contextlib
 import sys
 from collections.abc import Iterator
-from typing import Any, Protocol
+from typing import Protocol
+
+from fetcher.gate import Wait
 
 __all__ = ["Progress", "make_progress"]
 
@@ -19,7 +21,7 @@ class Progress(Protocol):
         """So many more records came."""
         ...
 
-    def waiting(self, wait: Any) -> None:
+    def waiting(self, wait: Wait) -> None:
         """A request waits for a limit."""
         ...
 
@@ -35,7 +37,7 @@ class Progress(Protocol):
 class _Silent:
     def ended(self, records: int) -> None: ...
     def stored(self, records: int) -> None: ...
-    def waiting(self, wait: Any) -> None: ...
+    def waiting(self, wait: Wait) -> None: ...
     def account_taken(self, owner: str, seconds: float) -> None: ...
     def stop(self) -> None: ...
 
@@ -68,7 +70,7 @@ class _Bar:
         self._records += records
         self._bar.update(self._task, records=self._records, description="Fetching")
 
-    def waiting(self, wait: Any) -> None:
+    def waiting(self, wait: Wait) -> None:
         self._bar.update(self._task, description=f"Waiting {wait.seconds:.0f} s ({wait.reason})")
 
     def account_taken(self, owner: str, seconds: float) -> None:

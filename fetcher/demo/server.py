@@ -65,9 +65,7 @@ class DemoUpstream:
     every request in the order of arrival at an answer; `faults` damage answers.
     """
 
-    def __init__(
-        self, now: Callable[[], float] = time.time, sleep: Sleep = asyncio.sleep
-    ) -> None:
+    def __init__(self, now: Callable[[], float] = time.time, sleep: Sleep = asyncio.sleep) -> None:
         self._now = now
         self._sleep = sleep
         self.github = GithubState(now)
@@ -87,9 +85,7 @@ class DemoUpstream:
     def requests(self, upstream: Upstream | None = None, path: str = "") -> list[Logged]:
         """The log of one upstream, of paths that contain `path`."""
         return [
-            each
-            for each in self.log
-            if upstream in (None, each.upstream) and path in each.path
+            each for each in self.log if upstream in (None, each.upstream) and path in each.path
         ]
 
     @asynccontextmanager
@@ -135,9 +131,7 @@ class _Desk:
             return await self._answer(request, call, self._ncbi.answer(call))
         raise web.HTTPNotFound
 
-    async def _answer(
-        self, request: web.Request, call: Call, answer: Answer
-    ) -> web.StreamResponse:
+    async def _answer(self, request: web.Request, call: Call, answer: Answer) -> web.StreamResponse:
         fault = take(self._upstream.faults, call)
         account = answer.account
         if fault is not None:

@@ -12,11 +12,12 @@ from typing import Any, Final
 
 from fetcher import documents
 from fetcher.errors import Evidence, Malformed, UnreadableRecord, UpstreamError
+from fetcher.gate import Gate
 from fetcher.models import Record
 from fetcher.policy.digest import digest
 from fetcher.policy.verdict import Accept, Reply, Retry, Verdict, judge_ncbi
 from fetcher.sources.genbank import FlatFileSplitter, read_records
-from fetcher.transport import Gate, Request, Transport
+from fetcher.transport import Request, Transport
 
 __all__ = ["Answer", "Eutils", "Found"]
 

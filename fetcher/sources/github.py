@@ -12,6 +12,7 @@ from typing import Any, Final, Generic, Literal, TypeVar
 
 from fetcher.errors import Evidence, Malformed, NotFound, UpstreamError
 from fetcher.fan import fan_out
+from fetcher.gate import Gate
 from fetcher.models import Chunk, Due, Known, Outcome, OutcomeKind, Record
 from fetcher.policy.verdict import Accept, Reply, Retry, Verdict, judge_github
 from fetcher.sources.outcomes import AccountStop, ended_by
@@ -27,7 +28,7 @@ from fetcher.sources.wire_github import (
     tag_record,
 )
 from fetcher.targets import Target
-from fetcher.transport import Gate, Request, Transport
+from fetcher.transport import Request, Transport
 
 __all__ = ["GithubSource"]
 

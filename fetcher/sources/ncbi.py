@@ -58,6 +58,10 @@ class NcbiSource:
         self._eutils = eutils
         self._workers = workers
 
+    async def reach(self) -> str:
+        """Whether NCBI answers; raises `UpstreamError`."""
+        return await self._eutils.reach()
+
     async def poll(self, due: Sequence[Due], known: Known) -> AsyncGenerator[Item, None]:
         """Accessions of all targets share requests; each query is a job of its own."""
         stop = AccountStop()

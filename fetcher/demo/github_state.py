@@ -1,0 +1,467 @@
+"""What the local GitHub holds: repositories, releases, users, and what it has counted."""
+
+import hashlib
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, fields
+from datetime import UTC, datetime
+from typing import Any, Final, TypeAlias
+
+from fetcher.demo.exchange import Call
+from fetcher.demo.limits import ResettingWindow, SlidingWindow
+
+__all__ = ["Asset", "GithubState", "GithubUser", "Release", "Repository", "stamp"]
+
+When: TypeAlias = datetime | str | None
+CURRENT_VERSION: Final = "2022-11-28"
+
+
+def stamp(when: datetime | float) -> str:
+    """``2026-11-23T10:15:00Z``, as GitHub writes times."""
+    moment = datetime.fromtimestamp(when, UTC) if isinstance(when, int | float) else when
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+@dataclass(slots=True)
+class Asset:
+    """A file of a release; times as GitHub writes them."""
+
+    id: int
+    name: str
+    content_type: str
+    size: int
+    digest: str | None
+    created_at: str
+    updated_at: str
+    label: str | None = ""
+    state: str = "uploaded"
+    download_count: int = 0
+    uploader: str = "octocat"
+    content: bytes | None = field(default=None, repr=False)
+
+
+@dataclass(slots=True)
+class Release:
+    """A release; `author` is a login, `published_at` None as long as it is a draft."""
+
+    id: int
+    tag: str
+    name: str | None
+    body: str | None
+    draft: bool
+    prerelease: bool
+    immutable: bool
+    created_at: str
+    published_at: str | None
+    updated_at: str
+    author: str
+    target_commitish: str = "main"
+    assets: list[Asset] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class Repository:
+    """A repository; its `id` stays, its `full_name` may change.
+
+    `tags` are name to commit. `blocked` is the reason of a 451, `forbidden` the message of a
+    403. `latest` overrides which release is marked latest, by id.
+    """
+
+    id: int
+    full_name: str
+    created_at: str
+    private: bool = False
+    archived: bool = False
+    description: str | None = None
+    blocked: str | None = None
+    forbidden: str | None = None
+    latest: int | None = None
+    releases: list[Release] = field(default_factory=list)
+    tags: dict[str, str] = field(default_factory=dict)
+
+    def release(self, wanted: "Release | str | int") -> Release:
+        """A release by itself, its tag or its id."""
+        for each in self.releases:
+            if each is wanted or each.tag == wanted or each.id == wanted:
+                return each
+        raise KeyError(wanted)
+
+
+@dataclass(slots=True)
+class GithubUser:
+    """Whom a token belongs to; all tokens of one login share `limit` requests an hour.
+
+    `push` and `pull` name repositories (``owner/name``): who may push sees drafts, who may do
+    either sees a private repository.
+    """
+
+    login: str
+    limit: int = 5000
+    push: set[str] = field(default_factory=set)
+    pull: set[str] = field(default_factory=set)
+    revoked: bool = False
+    id: int = 583231
+
+
+class GithubState:
+    """Repositories and users, the rules that are in force, and what was counted.
+
+    All settings may be changed at any time. Wherever a `repo` is asked for, its name will do.
+    `violations` are the times of requests that came although the limit was known to be used up,
+    `seen_points` the most points in any minute.
+    """
+
+    def __init__(self, now: Callable[[], float]) -> None:
+        self.now = now
+        self.tokens: dict[str, GithubUser] = {}
+        self.require_token = False
+        self.limit_anonymous = 60
+        self.limit_status = 403
+        self.secondary_points = 900
+        self.secondary_concurrent = 100
+        self.secondary_status = 403
+        self.secondary_retry_after: int | None = 60
+        self.versions = {CURRENT_VERSION, "2026-03-10"}
+        self.retired_versions: set[str] = set()
+        self.deprecation: Mapping[str, str] = {}
+        self.weak_etags = True
+        self.listed_at_most = 10_000
+        self.web_url = "https://github.com"
+        self.violations: list[float] = []
+        self.most_in_flight = 0
+        self._repositories: dict[int, Repository] = {}
+        self._names: dict[str, int] = {}
+        self._old_names: dict[str, int] = {}
+        self._budgets: dict[str, ResettingWindow] = {}
+        self._points: dict[str, SlidingWindow] = {}
+        self._silent_until: dict[str, float] = {}
+        self._in_flight: dict[str, int] = {}
+        self._last_id = 1_000_000
+
+    # --- repositories -----------------------------------------------------------------------
+
+    def add_repository(
+        self,
+        full_name: str,
+        id: int | None = None,  # noqa: A002 - GitHub's own word
+        *,
+        private: bool = False,
+        archived: bool = False,
+        description: str | None = None,
+        created_at: When = None,
+    ) -> Repository:
+        """A new repository; it may take a name that another one had before."""
+        if full_name.lower() in self._names:
+            raise ValueError(f"{full_name} exists")
+        repo = Repository(
+            id=self._next_id() if id is None else id,
+            full_name=full_name,
+            created_at=self._when(created_at),
+            private=private,
+            archived=archived,
+            description=description,
+        )
+        self._repositories[repo.id] = repo
+        self._names[full_name.lower()] = repo.id
+        self._old_names.pop(full_name.lower(), None)
+        return repo
+
+    def repository(self, wanted: Repository | str | int) -> Repository:
+        """A repository by itself, its present name in any case, or its id; else `KeyError`."""
+        if isinstance(wanted, Repository):
+            return wanted
+        return self._repositories[
+            self._names[wanted.lower()] if isinstance(wanted, str) else wanted
+        ]
+
+    def repositories(self) -> list[Repository]:
+        """All of them."""
+        return list(self._repositories.values())
+
+    def formerly(self, full_name: str) -> Repository | None:
+        """The repository that had this name before and now has another one."""
+        id_ = self._old_names.get(full_name.lower())
+        return None if id_ is None else self._repositories.get(id_)
+
+    def rename(self, repo: Repository | str, new: str) -> Repository:
+        """From now on the old name redirects to ``/repositories/ID``."""
+        repo = self.repository(repo)
+        old = repo.full_name.lower()
+        if new.lower() != old and new.lower() in self._names:
+            raise ValueError(f"{new} exists")
+        del self._names[old]
+        self._old_names[old] = repo.id
+        repo.full_name = new
+        self._names[new.lower()] = repo.id
+        self._old_names.pop(new.lower(), None)
+        return repo
+
+    def delete_repository(self, repo: Repository | str) -> None:
+        """Its name and id are unknown from now on."""
+        repo = self.repository(repo)
+        del self._repositories[repo.id], self._names[repo.full_name.lower()]
+
+    def block(self, repo: Repository | str, reason: str | None = "dmca") -> None:
+        """Answers 451 from now on; a reason of None lifts it."""
+        self.repository(repo).blocked = reason
+
+    def forbid(
+        self,
+        repo: Repository | str,
+        message: str | None = "Resource not accessible by personal access token",
+    ) -> None:
+        """Answers 403 for want of permission from now on; None lifts it."""
+        self.repository(repo).forbidden = message
+
+    # --- releases and tags ------------------------------------------------------------------
+
+    def add_release(
+        self,
+        repo: Repository | str,
+        tag: str,
+        *,
+        id: int | None = None,  # noqa: A002 - GitHub's own word
+        name: str | None = "",
+        body: str | None = "",
+        draft: bool = False,
+        prerelease: bool = False,
+        immutable: bool = False,
+        created_at: When = None,
+        published_at: When = None,
+        updated_at: When = None,
+        author: str = "octocat",
+        target_commitish: str = "main",
+        assets: Iterable[Mapping[str, Any] | str] = (),
+    ) -> Release:
+        """A new release, and its tag unless it is a draft.
+
+        `created_at` is the commit's date (the default: when it was published), `assets` are
+        names or mappings with the fields of `Asset`; one with `content` needs neither size nor
+        digest.
+        """
+        repo = self.repository(repo)
+        published = None if draft else self._when(published_at)
+        created = self._when(created_at) if created_at is not None else published or self._when()
+        release = Release(
+            id=self._next_id() if id is None else id,
+            tag=tag,
+            name=name,
+            body=body,
+            draft=draft,
+            prerelease=prerelease,
+            immutable=immutable,
+            created_at=created,
+            published_at=published,
+            updated_at=self._when(updated_at) if updated_at is not None else published or created,
+            author=author,
+            target_commitish=target_commitish,
+        )
+        for each in assets:
+            release.assets.append(self._asset(release, each))
+        repo.releases.append(release)
+        if not draft:
+            self.add_tag(repo, tag)
+        return release
+
+    def edit_release(
+        self, repo: Repository | str, release: Release | str | int, **changes: Any
+    ) -> Release:
+        """Changes fields of `Release`; ``draft=False`` publishes it."""
+        repo = self.repository(repo)
+        found = repo.release(release)
+        known = {each.name for each in fields(Release)}
+        for name, value in changes.items():
+            if name not in known:
+                raise TypeError(f"a release has no {name}")
+            when = isinstance(value, datetime)
+            setattr(found, name, stamp(value) if when else value)
+        if "updated_at" not in changes:
+            found.updated_at = self._when()
+        if not found.draft:
+            found.published_at = found.published_at or self._when()
+            self.add_tag(repo, found.tag)
+        return found
+
+    def delete_release(self, repo: Repository | str, release: Release | str | int) -> None:
+        """The release goes, its tag stays, as with GitHub."""
+        repo = self.repository(repo)
+        repo.releases.remove(repo.release(release))
+
+    def add_asset(
+        self, repo: Repository | str, release: Release | str | int, asset: Mapping[str, Any] | str
+    ) -> Asset:
+        """One more file."""
+        found = self.repository(repo).release(release)
+        found.assets.append(self._asset(found, asset))
+        found.updated_at = self._when()
+        return found.assets[-1]
+
+    def replace_asset(
+        self,
+        repo: Repository | str,
+        release: Release | str | int,
+        name: str,
+        content: bytes = b"replaced",
+        **more: Any,
+    ) -> Asset:
+        """Another file under the same name: with another id, size, digest and date."""
+        found = self.repository(repo).release(release)
+        found.assets = [each for each in found.assets if each.name != name]
+        now = self._when()
+        asset = {"name": name, "content": content, "created_at": now, "updated_at": now, **more}
+        return self.add_asset(repo, found, asset)
+
+    def bump_downloads(self, repo: Repository | str, by: int = 1) -> None:
+        """Somebody downloaded every asset: the counters and the ETag change, no date does."""
+        for release in self.repository(repo).releases:
+            for asset in release.assets:
+                asset.download_count += by
+
+    def add_tag(self, repo: Repository | str, name: str, commit: str | None = None) -> None:
+        """A tag; without `commit` one is made up, or the tag stays as it is."""
+        repo = self.repository(repo)
+        made_up = hashlib.sha1(f"{repo.id}@{name}".encode(), usedforsecurity=False).hexdigest()
+        if commit is not None or name not in repo.tags:
+            repo.tags[name] = commit or made_up
+
+    def delete_tag(self, repo: Repository | str, name: str) -> None:
+        """The tag goes."""
+        del self.repository(repo).tags[name]
+
+    def populate(
+        self, repositories: int = 5000, releases: int = 3, *, assets: int = 2, owner: str = "acme"
+    ) -> list[str]:
+        """Many repositories ``acme/project-00000`` …, and their names."""
+        names = [f"{owner}/project-{n:05d}" for n in range(repositories)]
+        for name in names:
+            repo = self.add_repository(name, created_at="2020-01-01T00:00:00Z")
+            for n in range(releases):
+                tag = f"v1.{n}.0"
+                self.add_release(
+                    repo,
+                    tag,
+                    name=f"Release {n}",
+                    body="What's Changed\r\n* everything\r\n" * 8,
+                    published_at=f"2024-{1 + n // 28 % 12:02d}-{1 + n % 28:02d}T12:00:00Z",
+                    assets=[
+                        {"name": f"project-{tag}-{k}.tar.gz", "size": 1000 + k}
+                        for k in range(assets)
+                    ],
+                )
+        return names
+
+    # --- who asks, and what is left ---------------------------------------------------------
+
+    def user(self, call: Call) -> GithubUser | None:
+        """The user of the call's token; None for a call without one.
+
+        Raises `PermissionError` for a token that is unknown or revoked.
+        """
+        scheme, _, token = call.headers.get("Authorization", "").partition(" ")
+        if not scheme:
+            return None
+        user = self.tokens.get(token.strip()) if scheme.lower() in ("bearer", "token") else None
+        if user is None or user.revoked:
+            raise PermissionError(token)
+        return user
+
+    def account(self, call: Call) -> str:
+        """The login, or ``ip:ADDRESS`` for a call without a (good) token."""
+        try:
+            user = self.user(call)
+        except PermissionError:
+            user = None
+        return f"ip:{call.remote}" if user is None else user.login
+
+    def sees(self, user: GithubUser | None, repo: Repository, *, push: bool = False) -> bool:
+        """Whether the user may push to the repository, or (without `push`) see it at all."""
+        if not push and not repo.private:
+            return True
+        names = set() if user is None else user.push if push else user.push | user.pull
+        found = (self._names.get(name.lower(), self._old_names.get(name.lower())) for name in names)
+        return repo.id in found
+
+    def budget(self, account: str, limit: int) -> ResettingWindow:
+        """The hour of an account."""
+        window = self._budgets.setdefault(account, ResettingWindow(limit))
+        window.limit = limit
+        return window
+
+    def exhaust(self, account: str, reset_in: float = 3600.0) -> None:
+        """Somebody else has used up the account's hour, which has `reset_in` seconds left."""
+        window = self.budget(account, self._limit(account))
+        window.look(self.now())
+        window.used, window.reset_epoch = window.limit, float(int(self.now() + reset_in))
+
+    def forget_limits(self) -> None:
+        """All budgets are whole again."""
+        self._budgets.clear()
+        self._points.clear()
+        self._silent_until.clear()
+
+    def points(self, account: str) -> SlidingWindow:
+        """The secondary limit's minute of an account."""
+        return self._points.setdefault(account, SlidingWindow(self.secondary_points, 60.0))
+
+    @contextmanager
+    def flight(self, call: Call) -> Iterator[None]:
+        """Counts a call as under way."""
+        account = self.account(call)
+        self._in_flight[account] = self._in_flight.get(account, 0) + 1
+        self.most_in_flight = max(self.most_in_flight, self._in_flight[account])
+        try:
+            yield
+        finally:
+            self._in_flight[account] -= 1
+
+    def secondary(self, account: str, cost: int) -> bool:
+        """Charges the secondary limits; whether they are exceeded.
+
+        https://docs.github.com/en/rest/using-the-rest-api/rate-limits-for-the-rest-api
+        """
+        now = self.now()
+        if now < self._silent_until.get(account, 0.0):
+            self.violations.append(now)
+            return True
+        minute = self.points(account)
+        crowded = self._in_flight.get(account, 0) > self.secondary_concurrent
+        if crowded or minute.count(now) + cost > self.secondary_points:
+            self._silent_until[account] = now + (self.secondary_retry_after or 0)
+            return True
+        minute.spend(now, cost)
+        return False
+
+    def _limit(self, account: str) -> int:
+        limits = (user.limit for user in self.tokens.values() if user.login == account)
+        return next(limits, self.limit_anonymous)
+
+    def _asset(self, release: Release, given: Mapping[str, Any] | str) -> Asset:
+        asked = dict(given) if isinstance(given, Mapping) else {"name": given}
+        content: bytes | None = asked.get("content")
+        if content is None and not {"size", "digest"} & set(asked):
+            content = f"the bytes of {asked['name']} in {release.tag}\n".encode()
+        when = release.published_at or release.created_at
+        digest = None if content is None else f"sha256:{hashlib.sha256(content).hexdigest()}"
+        made_up = hashlib.sha256(f"{release.id}/{asked['name']}".encode()).hexdigest()
+        return Asset(
+            **{
+                "id": self._next_id(),
+                "content_type": "application/octet-stream",
+                "size": 0 if content is None else len(content),
+                "digest": digest or f"sha256:{made_up}",
+                "created_at": when,
+                "updated_at": when,
+                "uploader": release.author,
+                **asked,
+                "content": content,
+            }
+        )
+
+    def _next_id(self) -> int:
+        self._last_id += 1
+        return self._last_id
+
+    def _when(self, when: When = None) -> str:
+        if isinstance(when, str):
+            return when
+        return stamp(self.now() if when is None else when)
