@@ -1,6 +1,7 @@
 """What every test stands on: an empty environment, and a word about what was left out."""
 
 import os
+
 import pytest
 
 MONGODB_URL = "FETCHER_TEST_MONGODB_URL"

@@ -40,6 +40,7 @@ ROOMS: Mapping[str, set[str]] = {
     },
     "fetcher.store": {"fetcher.store", "fetcher.policy.digest", "fetcher.shield"},
     "fetcher.store.sqlite": {"fetcher.store", "fetcher.shield", "aiosqlite"},
+    "fetcher.store.sqlite_reader": {"fetcher.store", "aiosqlite"},
     "fetcher.store.mongo": {"fetcher.store", "motor", "pymongo", "bson"},
     "fetcher.store.mongo_errors": {"pymongo"},
     "fetcher.leases": {"fetcher.shield", "fetcher.store.protocol"},
@@ -83,7 +84,7 @@ ROOMS: Mapping[str, set[str]] = {
 # The drivers, and the only modules that may import them.
 DOORS: Mapping[str, tuple[str, ...]] = {
     "motor": ("fetcher.store.mongo",),
-    "aiosqlite": ("fetcher.store.sqlite",),
+    "aiosqlite": ("fetcher.store.sqlite", "fetcher.store.sqlite_reader"),
     "tenacity": ("fetcher.transport",),
     "aiohttp": ("fetcher.transport", "fetcher.demo"),
     "typer": ("fetcher.cli",),

@@ -14,11 +14,11 @@ from fetcher.demo import DemoUpstream
 __all__ = ["WATCHED", "demo"]
 
 WATCHED = (
-    "github:virtool/virtool",
-    "github:virtool/ref-plant-viruses",
+    "github:PyGithub/PyGithub",
+    "github:Codertocat/Hello-World",
     "ncbi:nuccore/NC_003355.1",
     "ncbi:nuccore/NC_010316.1,NC_043170.1",
-    "ncbi:nuccore?tobamovirus[Organism]",
+    "ncbi:nuccore?txid1169032[Organism:exp]",
 )
 """The small watch list of the demo."""
 

@@ -170,9 +170,8 @@ class GithubState:
         """A repository by itself, its present name in any case, or its id; else `KeyError`."""
         if isinstance(wanted, Repository):
             return wanted
-        return self._repositories[
-            self._names[wanted.lower()] if isinstance(wanted, str) else wanted
-        ]
+        id_ = self._names[wanted.lower()] if isinstance(wanted, str) else wanted
+        return self._repositories[id_]
 
     def repositories(self) -> list[Repository]:
         """All of them."""
@@ -264,7 +263,7 @@ class GithubState:
         return release
 
     def edit_release(
-        self, repo: Repository | str, release: Release | str | int, **changes: Any
+        self, repo: Repository | str, release: Release | str | int, **changes: object
     ) -> Release:
         """Changes fields of `Release`; ``draft=False`` publishes it."""
         repo = self.repository(repo)
@@ -273,8 +272,7 @@ class GithubState:
         for name, value in changes.items():
             if name not in known:
                 raise TypeError(f"a release has no {name}")
-            when = isinstance(value, datetime)
-            setattr(found, name, stamp(value) if when else value)
+            setattr(found, name, stamp(value) if isinstance(value, datetime) else value)
         if "updated_at" not in changes:
             found.updated_at = self._when()
         if not found.draft:
@@ -302,7 +300,7 @@ class GithubState:
         release: Release | str | int,
         name: str,
         content: bytes = b"replaced",
-        **more: Any,
+        **more: object,
     ) -> Asset:
         """Another file under the same name: with another id, size, digest and date."""
         found = self.repository(repo).release(release)
@@ -436,7 +434,7 @@ class GithubState:
         return next(limits, self.limit_anonymous)
 
     def _asset(self, release: Release, given: Mapping[str, Any] | str) -> Asset:
-        asked = dict(given) if isinstance(given, Mapping) else {"name": given}
+        asked: dict[str, Any] = dict(given) if isinstance(given, Mapping) else {"name": given}
         content: bytes | None = asked.get("content")
         if content is None and not {"size", "digest"} & set(asked):
             content = f"the bytes of {asked['name']} in {release.tag}\n".encode()

@@ -14,7 +14,7 @@ from fetcher.demo.exchange import Answer, Call, json_answer
 from fetcher.demo.flat import fasta
 from fetcher.demo.ncbi_state import Entry, NcbiState
 from fetcher.demo.ncbi_summary import json_summaries, xml_summaries
-from fetcher.demo.terms import BadTerm, Term, day_range, parse_term
+from fetcher.demo.terms import BadTerm, Saved, Term, day_range, parse_term
 
 __all__ = ["NcbiApi"]
 
@@ -307,7 +307,7 @@ def _rendered(form: str, entry: Entry) -> tuple[str, bytes]:
     return name, flat + b"\n"
 
 
-def _results(text: str, term: Term, saved: Any, current: Sequence[Entry]) -> list[Entry]:
+def _results(text: str, term: Term, saved: Saved | None, current: Sequence[Entry]) -> list[Entry]:
     """What a term finds; a bare ``#1`` gives the saved result in its own order."""
     if saved is not None and re.fullmatch(r"\s*#\d+\s*", text):
         return list(saved(text.strip()[1:]))

@@ -147,7 +147,7 @@ class NcbiState:
             return next((each for each in versions if str(each.header.version) == version), None)
         owner = self._owners[database].get(accession)
         if owner is not None and not (versions and versions[-1].status == "live"):
-            return self.databases[database].get(owner, versions or [None])[-1]
+            versions = self.databases[database].get(owner, versions)
         return versions[-1] if versions else None
 
     def current(self, database: str) -> list[Entry]:

@@ -6,6 +6,7 @@ https://www.ncbi.nlm.nih.gov/books/NBK3837/#EntrezHelp.Entrez_Searching_Options
 """
 
 import re
+from calendar import monthrange
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import date
@@ -13,9 +14,10 @@ from typing import Final, TypeAlias
 
 from fetcher.demo.ncbi_state import Entry, NcbiState
 
-__all__ = ["BadTerm", "Found", "Term", "day_range", "parse_term"]
+__all__ = ["BadTerm", "Saved", "Term", "day_range", "parse_term"]
 
 Test: TypeAlias = Callable[[Entry], bool]
+Saved: TypeAlias = Callable[[str], Sequence[Entry]]
 
 _TOKEN: Final = re.compile(
     r'\s*(?:(?P<open>\()|(?P<close>\))|(?P<tag>\[[^\]]*\])|(?P<key>#\d+)|"(?P<quoted>[^"]*)"'
@@ -80,9 +82,7 @@ class Term:
     fields_not_found: Sequence[str]
 
 
-def parse_term(
-    text: str, state: NcbiState, saved: Callable[[str], Sequence[Entry]] | None = None
-) -> Term:
+def parse_term(text: str, state: NcbiState, saved: Saved | None = None) -> Term:
     """Raises `BadTerm`; `saved` gives the result that ``#1`` stands for."""
     tokens: list[tuple[str, str]] = []
     at = 0
@@ -106,7 +106,7 @@ class _Reader:
         self,
         tokens: Sequence[tuple[str, str]],
         state: NcbiState,
-        saved: Callable[[str], Sequence[Entry]] | None,
+        saved: Saved | None,
     ) -> None:
         self._tokens = tokens
         self._state = state
@@ -279,11 +279,8 @@ def _day(text: str, *, end: bool) -> date:
         raise BadTerm(f"Invalid date: {text}")
     year, month, day = int(parts[1]), int(parts[2] or 0), int(parts[3] or 0)
     month = month or (12 if end else 1)
-    if not day and end:
-        ordinal = (
-            date(year, month % 12 + 1, 1) if month < 12 else date(year + 1, 1, 1)
-        ).toordinal()
-        return date.fromordinal(ordinal - 1)
+    if not day and end and month <= 12:
+        day = monthrange(year, month)[1]
     try:
         return date(year, month, day or 1)
     except ValueError:

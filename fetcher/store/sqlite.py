@@ -9,10 +9,8 @@ tear.
 import asyncio
 import json
 from collections.abc import (
-    AsyncIterator,
     Awaitable,
     Callable,
-    Iterable,
     Iterator,
     Mapping,
     Sequence,
@@ -20,7 +18,7 @@ from collections.abc import (
 from datetime import UTC, datetime
 from itertools import count
 from pathlib import Path
-from typing import Any, Final, Self, TypeVar
+from typing import Any, Final, TypeVar
 from urllib.parse import quote
 
 import aiosqlite
@@ -30,18 +28,18 @@ from fetcher.errors import LeaseLost, SchemaTooNew, StoreUnavailable
 from fetcher.models import Batch, Clock, Lease, TargetState, Written
 from fetcher.shield import Shield
 from fetcher.store.merge import Stamp, Step, merge_all, summarised
-from fetcher.store.protocol import COLLECTIONS, SCHEMA_VERSION, Query
-from fetcher.store.spill import restore, spill
+from fetcher.store.protocol import COLLECTIONS, SCHEMA_VERSION
+from fetcher.store.spill import spill
+from fetcher.store.sqlite_reader import SqliteReader, marks, some
 from fetcher.store.sqlite_schema import (
     APPLICATION_ID,
     SCHEMA,
     columns,
     from_row,
     mapped,
-    read_time,
     to_row,
 )
-from fetcher.store.states import state_document, state_from
+from fetcher.store.states import state_document
 
 __all__ = ["SqliteStore"]
 
@@ -54,15 +52,13 @@ _BUSY_MILLISECONDS: Final = 10_000
 _STATE_TIMES: Final = ("last_attempt", "last_success", "last_change", "reconciled_at", "next_due")
 
 
-class SqliteStore:
+class SqliteStore(SqliteReader):
     """Implements `WriteStore`; open it with `open_store`."""
 
     def __init__(
         self, path: str, clock: Clock, reader: aiosqlite.Connection, writer: aiosqlite.Connection
     ) -> None:
-        self._path = path
-        self._clock = clock
-        self._reader = reader
+        super().__init__(path, clock, reader)
         self._writer = writer
         self._writing = asyncio.Lock()
         self._shield = Shield(lambda error: None)
@@ -89,120 +85,8 @@ class SqliteStore:
     async def close(self) -> None:
         """Closes after what is under way."""
         async with self._writing:
-            await self._reader.close()
+            await super().close()
             await self._writer.close()
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(self, *exc_info: object) -> None:
-        await self.close()
-
-    # Reading
-
-    async def now(self) -> datetime:
-        """The machine's time: all processes that share the file run there."""
-        return datetime.fromtimestamp(round(self._clock.time(), 3), UTC)
-
-    async def target(self, name: str) -> TargetState | None:
-        """See `ReadStore`."""
-        return (await self.targets_by_name([name])).get(name)
-
-    async def targets_by_name(self, names: Sequence[str]) -> Mapping[str, TargetState]:
-        """See `ReadStore`."""
-        found: dict[str, TargetState] = {}
-        for some in _some(names):
-            rows = await self._rows(
-                f"SELECT name, document FROM target_names JOIN targets USING (_id) "
-                f"WHERE name IN ({_marks(some)})",
-                some,
-            )
-            found.update((name, _state(text)) for name, text in rows)
-        return found
-
-    async def targets(self) -> AsyncIterator[TargetState]:
-        """See `ReadStore`."""
-        async for (text,) in self._stream("SELECT document FROM targets ORDER BY _id", ()):
-            yield _state(text)
-
-    async def record(self, kind: Kind, id_: str) -> Document | None:
-        """See `ReadStore`."""
-        rows = await self._rows(
-            f"SELECT document, flat FROM {COLLECTIONS[kind]} WHERE _id = ?", (id_,)
-        )
-        return await self._whole(from_row(*rows[0])) if rows else None
-
-    async def records(self, query: Query, *, whole: bool = True) -> AsyncIterator[Document]:
-        """See `ReadStore`."""
-        tail, values = _where(query)
-        order = "published_at DESC, _id" if query.newest_first else "_id"
-        limit = "" if query.limit is None else f" LIMIT {query.limit:d}"
-        sql = f"SELECT document, flat FROM {tail} ORDER BY {order}{limit}"
-        async for text, flat in self._stream(sql, values):
-            document = from_row(text, flat)
-            yield await self._whole(document) if whole else document
-
-    async def count(self, query: Query) -> int:
-        """See `ReadStore`."""
-        tail, values = _where(query)
-        ((found,),) = await self._rows(f"SELECT count(*) FROM {tail}", values)
-        return int(found)
-
-    async def counts(self, kind: Kind, targets: Sequence[str]) -> Mapping[str, int]:
-        """See `ReadStore`."""
-        found: dict[str, int] = {}
-        for some in _some(targets):
-            rows = await self._rows(
-                f"SELECT target, count(*) FROM record_targets JOIN {COLLECTIONS[kind]} USING (_id) "
-                f"WHERE kind = ? AND target IN ({_marks(some)}) AND NOT withdrawn GROUP BY target",
-                (kind, *some),
-            )
-            found.update((target, int(number)) for target, number in rows)
-        return found
-
-    async def digests(self, kind: Kind, ids: Sequence[str]) -> Mapping[str, str]:
-        """See `ReadStore`."""
-        found: dict[str, str] = {}
-        for some in _some(ids):
-            rows = await self._rows(
-                f"SELECT _id, json_extract(document, '$.digest') FROM {COLLECTIONS[kind]} "
-                f"WHERE _id IN ({_marks(some)}) AND NOT withdrawn",
-                some,
-            )
-            found.update((str(id_), str(digest)) for id_, digest in rows)
-        return found
-
-    async def ids(self, kind: Kind, target: str) -> AsyncIterator[str]:
-        """See `ReadStore`."""
-        sql = (
-            f"SELECT _id FROM record_targets JOIN {COLLECTIONS[kind]} USING (_id) "
-            "WHERE target = ? AND kind = ? AND NOT withdrawn ORDER BY _id"
-        )
-        async for (id_,) in self._stream(sql, (target, kind)):
-            yield id_
-
-    async def _whole(self, document: Document) -> Document:
-        if "blobs" not in document:
-            return document
-        blobs: dict[str, bytes] = {}
-        for blob in document["blobs"].values():
-            parts = self._stream(
-                "SELECT data FROM blobs WHERE digest = ? ORDER BY part", (blob["digest"],)
-            )
-            blobs[blob["digest"]] = b"".join([data async for (data,) in parts])
-            if len(blobs[blob["digest"]]) != blob["length"]:
-                raise StoreUnavailable(f"the store {self._path} lacks a part of {document['_id']}")
-        return restore(document, blobs)
-
-    async def _rows(self, sql: str, values: Sequence[object]) -> list[Any]:
-        with mapped(self._path):
-            return list(await self._reader.execute_fetchall(sql, tuple(values)))
-
-    async def _stream(self, sql: str, values: Sequence[object]) -> AsyncIterator[Any]:
-        with mapped(self._path):
-            async with self._reader.execute(sql, tuple(values)) as cursor:
-                async for row in cursor:
-                    yield row
 
     # Leases
 
@@ -295,11 +179,11 @@ class SqliteStore:
                 ids.setdefault(batch.kind, {}).update(dict.fromkeys(named))
             stored: dict[tuple[Kind, str], Document] = {}
             for kind, wanted in ids.items():
-                for some in _some(list(wanted)):
+                for part in some(list(wanted)):
                     rows = await self._writer.execute_fetchall(
                         f"SELECT document, flat FROM {COLLECTIONS[kind]} "
-                        f"WHERE _id IN ({_marks(some)})",
-                        some,
+                        f"WHERE _id IN ({marks(part)})",
+                        part,
                     )
                     for text, flat in rows:
                         document = from_row(text, flat)
@@ -332,7 +216,7 @@ class SqliteStore:
         for kind, pairs in rows.items():
             names = 7 + len(columns(kind))
             await self._writer.executemany(
-                f"INSERT OR REPLACE INTO {COLLECTIONS[kind]} VALUES ({_marks(range(names))})",
+                f"INSERT OR REPLACE INTO {COLLECTIONS[kind]} VALUES ({marks(range(names))})",
                 (row for row, _ in pairs),
             )
             await self._writer.executemany(
@@ -472,41 +356,5 @@ async def _pragma(connection: aiosqlite.Connection, name: str) -> int:
     return int(value)
 
 
-def _where(query: Query) -> tuple[str, list[object]]:
-    """The FROM and WHERE of a query, with its values."""
-    table = COLLECTIONS[query.kind]
-    values: list[object] = []
-    conditions: list[str] = []
-    if query.target is not None:
-        table = f"record_targets JOIN {table} USING (_id)"
-        conditions += ["target = ?", "kind = ?"]
-        values += [query.target, query.kind]
-    for name, value in query.where.items():
-        if name not in columns(query.kind):
-            raise ValueError(f"{query.kind} has no index on {name}")
-        conditions.append(f"{name} IS ?")
-        values.append(value)
-    if query.withdrawn is not None:
-        conditions.append("withdrawn" if query.withdrawn else "NOT withdrawn")
-    return f"{table} WHERE {' AND '.join(conditions or ['1'])}", values
-
-
-def _state(text: str) -> TargetState:
-    document = json.loads(text)
-    for name in _STATE_TIMES:
-        document[name] = read_time(document[name])
-    if document["failure"] is not None:
-        document["failure"]["retry_at"] = read_time(document["failure"]["retry_at"])
-    return state_from(document)
-
-
 def _time(epoch: float) -> datetime:
     return datetime.fromtimestamp(epoch, UTC)
-
-
-def _some(values: Sequence[str]) -> Iterator[Sequence[str]]:
-    return (values[at : at + _PARAMETERS] for at in range(0, len(values), _PARAMETERS))
-
-
-def _marks(values: Iterable[object]) -> str:
-    return ", ".join("?" for _ in values)
