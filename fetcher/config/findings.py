@@ -102,9 +102,10 @@ def unknown_key(keys: Keys, *, is_environment: bool) -> str:
     *above, name = keys
     model = model_at(tuple(above))
     siblings = known_keys(model) if model is not None else ()
-    near = get_close_matches(str(name), siblings, n=1)
-    meant = [(*above, near[0])] if near else list(_namesakes(str(name)))
-    if len(meant) == 1:
+    meant = list(_namesakes(str(name)))
+    if len(meant) != 1:
+        meant = [(*above, near) for near in get_close_matches(str(name), siblings, n=1)]
+    if meant:
         return f"is no setting; did you mean {_written(meant[0], is_environment)}?"
     return f"is no setting; known here: {', '.join(siblings)}" if siblings else "is no setting"
 

@@ -63,18 +63,22 @@ class Layer:
         for end in range(len(keys), 0, -1):
             if (spot := self.spots.get(keys[:end])) is not None:
                 return spot if end == len(keys) else Spot(spot.text, spot.order)
+        for known, spot in self.spots.items():
+            if known[: len(keys)] == keys:
+                return Spot(spot.text, spot.order)
         return self.elsewhere
 
 
 def holds(tree: object, keys: Keys) -> bool:
     """Whether there is a value at a place."""
     for key in keys:
-        if (isinstance(tree, dict) and key in tree) or (
-            isinstance(tree, list) and isinstance(key, int) and key < len(tree)
-        ):
-            tree = tree[key]
-        else:
-            return False
+        match tree:
+            case dict() if key in tree:
+                tree = tree[key]
+            case list() if isinstance(key, int) and key < len(tree):
+                tree = tree[key]
+            case _:
+                return False
     return True
 
 
@@ -150,7 +154,9 @@ def overrides_layer(overrides: Mapping[str, object], folder: Path) -> Layer:
             nested = {part: nested}
         tree = merge(nested, tree)
     _loosen(tree, Settings)
-    spots: dict[Keys, Spot] = {("store", "url"): Spot("--store", says_key=True)}
+    spots: dict[Keys, Spot] = {}
+    if "store.url" in overrides:
+        spots[("store", "url")] = Spot("--store", says_key=True)
     return Layer(copy.deepcopy(tree), folder, spots, Spot("command line"))
 
 
@@ -198,9 +204,8 @@ def _loosen(tree: dict[str, Any], model: type[BaseModel]) -> None:
             continue
         loose = _LOOSE.get(info.annotation) if isinstance(value, str) else None
         # Durations and sizes are numbers that are written as text everywhere.
-        if loose is not None and not any(
-            isinstance(each, PlainValidator) for each in info.metadata
-        ):
+        written = any(isinstance(each, PlainValidator) for each in info.metadata)
+        if loose is not None and not written:
             try:
                 tree[name] = loose.validate_python(value)
             except ValidationError:

@@ -35,7 +35,7 @@ _CONVENTIONAL: Mapping[str, tuple[str, str]] = {
     "NCBI_API_KEY": ("ncbi", "api_key"),
     "NCBI_EMAIL": ("ncbi", "email"),
 }
-# A copy of config.example.toml sets all keys to these; that is not to have chosen them.
+# A copy of config.example.toml sets these keys to these values; that is not to have chosen them.
 _UNSET = ("", NcbiSection().email)
 
 
@@ -101,12 +101,13 @@ def _conventional(
     spots: dict[Keys, Spot] = {}
     for name, (section, key) in _CONVENTIONAL.items():
         table = tree.get(section, {})
-        unset = isinstance(table, dict) and table.get(key, "") in _UNSET
+        if not isinstance(table, dict) or table.get(key, "") not in _UNSET:
+            continue
         # Accounts by name mean these accounts, not one more that happens to be around.
-        if not unset or table.get("accounts") or findings.is_bad((section, key)):
+        if findings.is_bad((section, key)) or (key != "email" and table.get("accounts")):
             continue
         for variable, known in ((name, key), (f"{name}_FILE", f"{key}_file")):
-            if environ.get(variable) and (known == key or key != "email"):
+            if environ.get(variable) and known != "email_file":
                 found.setdefault(section, {})[known] = environ[variable]
                 spots[(section, known)] = Spot(variable, says_key=True)
     return Layer(found, cwd, spots, Spot("environment"), is_environment=True)

@@ -27,8 +27,11 @@ _STRING = re.compile(
 
 def dotted(keys: Keys) -> str:
     """The way to a value as people write it: ``github.accounts[0].token``."""
-    text = "".join(f"[{key}]" if isinstance(key, int) else f".{key}" for key in keys)
-    return text.removeprefix(".")
+    parts = []
+    for key in keys:
+        bare = isinstance(key, str) and _BARE_KEY.fullmatch(key)
+        parts.append(f"[{key}]" if isinstance(key, int) else f".{key if bare else repr(key)}")
+    return "".join(parts).removeprefix(".")
 
 
 def locate(text: str) -> Mapping[Keys, int]:

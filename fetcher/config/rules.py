@@ -78,6 +78,11 @@ def _reach(settings: Settings, findings: Findings) -> None:
 
 def _github_accounts(settings: Settings, findings: Findings) -> None:
     section = settings.github
+    single = section.token is not None
+    identities = [entry.account.identity for entry in section.accounts]
+    if single:
+        identities.insert(0, section.all_accounts[0].identity)
+    _distinct(("github", "accounts"), section.accounts, identities, single, findings)
     for keys, entry in _entries(("github", "accounts"), section.accounts, findings):
         app = {
             "app_id": entry.app_id,
@@ -92,21 +97,16 @@ def _github_accounts(settings: Settings, findings: Findings) -> None:
             findings.add(keys, "has both a token and an App's keys; leave one of the two out")
         elif entry.token is None and missing:
             findings.add(keys, f"lacks {' and '.join(missing)}")
-    single = section.token is not None
-    identities = [entry.account.identity for entry in section.accounts]
-    if single:
-        identities.insert(0, section.all_accounts[0].identity)
-    _distinct(("github", "accounts"), section.accounts, identities, single, findings)
 
 
 def _ncbi_accounts(settings: Settings, findings: Findings) -> None:
     section = settings.ncbi
-    for keys, entry in _entries(("ncbi", "accounts"), section.accounts, findings):
-        if entry.api_key is None:
-            findings.add(keys, "needs api_key or api_key_file")
     single = section.api_key is not None
     identities = [account.identity for account in section.all_accounts]
     _distinct(("ncbi", "accounts"), section.accounts, identities, single, findings)
+    for keys, entry in _entries(("ncbi", "accounts"), section.accounts, findings):
+        if entry.api_key is None:
+            findings.add(keys, "needs api_key or api_key_file")
 
 
 def _entries(
@@ -156,7 +156,7 @@ def _watch(
         findings.add(
             every, f"{_shown(watch.every)} is below service.min_interval ({_shown(least)})"
         )
-    if not watch.targets and not watch.from_file and not findings.is_bad(keys):
+    if not watch.targets and not watch.from_file and not findings.is_bad(keys, but=every):
         findings.add(keys, "has neither targets nor from_file")
     targets: dict[str, Target] = {}
     for index, text in enumerate(watch.targets):

@@ -64,6 +64,6 @@ def every_key(model: type[BaseModel] = Settings, above: Keys = ()) -> Iterator[t
         elif (entry := entry_of(info)) is not None:
             yield from every_key(entry, (*keys, 0))
         else:
-            yield keys, info.get_default(call_default_factory=True, validated_data={})
+            yield keys, info.default
             if is_secret(info):
                 yield (*above, f"{name}_file"), None

@@ -1,6 +1,7 @@
 """Durations, sizes and URLs as people write them; every refusal is a sentence of its own."""
 
 import re
+from contextlib import suppress
 from ipaddress import ip_address
 from typing import Literal
 from urllib.parse import SplitResult, urlsplit
@@ -72,15 +73,11 @@ def parse_size(text: str) -> int:
     """Bytes of ``256MiB``, ``1.5GB``, ``64kB`` or ``4096``; raises `UsageError`."""
     found = _SIZE.fullmatch(text.strip())
     if found is None or found[2] not in _BYTES:
-        raise UsageError(
-            f"{quoted(text)} is no size; write 256MiB, 1GiB, 64kB or a number of bytes"
-        )
-    size = (
-        float(found[1]) * _BYTES[found[2]] if "." in found[1] else int(found[1]) * _BYTES[found[2]]
-    )
-    if size > _LARGEST:
+        raise UsageError(f"{quoted(text)} is no size; write 256MiB, 1GiB, 64kB or bytes")
+    number = float(found[1]) if "." in found[1] else int(found[1])
+    if number * _BYTES[found[2]] > _LARGEST:
         raise UsageError(f"{quoted(text)} is larger than can be meant")
-    return int(size)
+    return int(number * _BYTES[found[2]])
 
 
 def mask_url(url: str) -> str:
@@ -104,7 +101,7 @@ def check_http_url(url: str) -> str:
     if parts.username is not None or parts.password is not None or "@" in url:
         raise ValueError("must hold no user name and no password")
     if parts.query or parts.fragment or url[-1:] in {"?", "#"}:
-        raise ValueError(f"{quoted(url)} must hold no query and no fragment")
+        raise ValueError("must hold no query and no fragment")
     return url.rstrip("/")
 
 
@@ -118,29 +115,23 @@ def check_proxy(url: str) -> str:
 
 def _split(url: str) -> SplitResult:
     # urlsplit drops line breaks and tabs without a word.
-    parts = urlsplit(url) if url.isprintable() and " " not in url else urlsplit("")
-    if parts.scheme.lower() not in ("http", "https") or not parts.hostname or _port(parts) == 0:
-        shown = quoted(url) if "@" not in url else "this"
-        raise ValueError(f"{shown} is no address; write http://HOST or https://HOST:PORT")
-    return parts
-
-
-def _port(parts: SplitResult) -> int | None:
-    try:
-        return parts.port
-    except ValueError:
-        return 0
+    clean = url.isprintable() and " " not in url
+    with suppress(ValueError):  # of brackets, and of a port that is no number
+        parts = urlsplit(url if clean else "")
+        if parts.scheme.lower() in ("http", "https") and parts.hostname and parts.port != 0:
+            return parts
+    # Not repeated: where there should be an address, people have pasted tokens.
+    raise ValueError("is no address; write http://HOST or https://HOST:PORT")
 
 
 def check_store_url(url: str) -> str:
     """The address of a store; raises `ValueError`."""
     url = url.strip()
     scheme, separator, rest = url.partition("://")
-    known = ", ".join(_SCHEMES)
     if not separator:
         raise ValueError("is no address; write sqlite:///FILE or mongodb://HOST/DATABASE")
     if scheme not in _SCHEMES:
-        raise ValueError(f"unknown store {quoted(scheme)}; known are {known}")
+        raise ValueError(f"unknown store {quoted(scheme)}; known are {', '.join(_SCHEMES)}")
     if not url.isprintable():
         raise ValueError("holds control characters")
     if scheme == "sqlite":
@@ -152,23 +143,21 @@ def check_store_url(url: str) -> str:
 
 def _check_file(url: str) -> None:
     if not url.startswith(_SQLITE):
-        raise ValueError(
-            f"{quoted(url)} names a host; a file is sqlite:///relative.db or sqlite:////abs/olute.db"
-        )
-    path = url.removeprefix(_SQLITE)
-    if not path or path.endswith("/"):
-        raise ValueError(f"{quoted(url)} names no file; write sqlite:///fetcher.db")
-    if path.rpartition("/")[2] == ":memory:":
+        raise ValueError("names a host; write sqlite:///FILE or sqlite:////ABSOLUTE")
+    name = url.removeprefix(_SQLITE).rpartition("/")[2]
+    if not name:
+        raise ValueError("names no file; write sqlite:///fetcher.db")
+    if name == ":memory:":
         raise ValueError("a store in memory keeps nothing; name a file")
-    if "?" in path:
-        raise ValueError(f"{quoted(url)} has options, which SQLite's address does not take")
+    if "?" in name:
+        raise ValueError("has options, which a SQLite address does not take")
 
 
 def _check_servers(rest: str) -> None:
     authority = re.split(r"[/?]", rest, maxsplit=1)[0]
     who, at, servers = authority.rpartition("@")
-    beyond = rest[len(authority) :].partition("?")[0]
-    if "@" in who or "@" in beyond or (at and (not who or re.search(r":.*:|[\[\]#]", who))):
+    path = rest[len(authority) :].partition("?")[0]
+    if "@" in who or "@" in path or (at and (not who or re.search(r":.*:|[\[\]#]", who))):
         raise ValueError(
             "the user name and password must be percent-encoded (%40 for @, %3A for :, %2F for /)"
         )
@@ -186,18 +175,13 @@ def parse_listen(text: str) -> tuple[str, int] | None:
     text = text.strip()
     if not text:
         return None
-    host, colon, port = text.rpartition(":")
-    bracketed = host.startswith("[") and host.endswith("]")
-    if bracketed:
-        host = host[1:-1]
-    number = re.fullmatch(r"[0-9]{1,5}", port)
-    wrong = not colon or number is None or int(port) > 65_535
-    if wrong or not re.fullmatch(r"[A-Za-z0-9._-]*" if not bracketed else r"[0-9A-Fa-f:.]+", host):
+    found = re.fullmatch(r"(?:\[([0-9A-Fa-f:.]+)\]|([A-Za-z0-9._-]*)):([0-9]{1,5})", text)
+    if found is None or int(found[3]) > 65_535:
         raise ValueError(
             f"{quoted(text)} is no address to listen on; "
             "write 127.0.0.1:8080, [::1]:8080, or nothing to turn it off"
         )
-    return host, int(port)
+    return found[1] or found[2], int(found[3])
 
 
 def is_loopback(host: str) -> bool:

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
-__all__ = ["Answer", "Call", "Logged", "Upstream", "json_answer"]
+__all__ = ["Answer", "Call", "Logged", "Refused", "Upstream", "json_answer"]
 
 Upstream: TypeAlias = Literal["github", "ncbi"]
 
@@ -61,6 +61,14 @@ class Answer:
     def body(self) -> bytes:
         """The plain body."""
         return self.text if self.records is None else b"".join(data for _, data in self.records)
+
+
+class Refused(Exception):
+    """Ends the handling of a call with another answer than the one asked for."""
+
+    def __init__(self, answer: Answer) -> None:
+        super().__init__(answer.status)
+        self.answer = answer
 
 
 @dataclass(frozen=True, slots=True)

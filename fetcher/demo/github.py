@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Final, TypeAlias, TypeVar
 from urllib.parse import quote, unquote
 
-from fetcher.demo.exchange import Answer, Call, json_answer
+from fetcher.demo.exchange import Answer, Call, Refused, json_answer
 from fetcher.demo.github_shapes import Shapes
 from fetcher.demo.github_state import (
     CURRENT_VERSION,
@@ -38,11 +38,6 @@ SECONDARY: Final = (
     "For more on scraping GitHub and how it may affect your rights, please review our Terms of "
     "Service (https://docs.github.com/en/site-policy/github-terms/github-terms-of-service)"
 )
-
-
-@dataclass(frozen=True, slots=True)
-class _Refused(Exception):
-    answer: Answer
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +72,7 @@ class GithubApi:
         window = self._state.budget(account, limit)
         try:
             answer = self._admitted(call, user, account, window, bad=bad)
-        except _Refused as refused:
+        except Refused as refused:
             answer = refused.answer
         return replace(
             answer, account=account, headers={**answer.headers, **self._usual(call, window)}
@@ -134,7 +129,7 @@ class GithubApi:
             raise _refusal(401, "Requires authentication")
         try:
             answer = self._conditional(call, self._route(call, user))
-        except _Refused:
+        except Refused:
             window.spend(call.at)
             raise
         # "A 304 does not count, if the request was made with a correct Authorization header."
@@ -202,13 +197,13 @@ class GithubApi:
             "documentation_url": f"{DOCS}/guides/best-practices-for-using-the-rest-api"
             "#follow-redirects",
         }
-        raise _Refused(json_answer(301, shape, {"Location": url}))
+        raise Refused(json_answer(301, shape, {"Location": url}))
 
     def _under(self, visit: _Visit, repo: Repository, rest: Sequence[str]) -> Answer:
         if not self._state.sees(visit.user, repo):
             raise _refusal(404, "Not Found")
         if repo.blocked is not None:
-            raise _Refused(json_answer(451, _block(repo)))
+            raise Refused(json_answer(451, _block(repo)))
         if repo.forbidden is not None:
             raise _refusal(403, repo.forbidden)
         push = self._state.sees(visit.user, repo, push=True)
@@ -354,9 +349,9 @@ def _refusal(
     *,
     about: str = DOCS,
     headers: Mapping[str, str] | None = None,
-) -> _Refused:
+) -> Refused:
     shape = {"message": message, "documentation_url": about, "status": str(status)}
-    return _Refused(json_answer(status, shape, headers))
+    return Refused(json_answer(status, shape, headers))
 
 
 def _exhausted(call: Call, user: GithubUser | None) -> str:

@@ -10,7 +10,7 @@ from typing import Any, Final
 from urllib.parse import quote_plus
 from xml.sax.saxutils import escape
 
-from fetcher.demo.exchange import Answer, Call, json_answer
+from fetcher.demo.exchange import Answer, Call, Refused, json_answer
 from fetcher.demo.flat import fasta
 from fetcher.demo.ncbi_state import Entry, NcbiState
 from fetcher.demo.ncbi_summary import json_summaries, xml_summaries
@@ -36,12 +36,6 @@ _ID: Final = re.compile(
     r"|[A-Z]\d[A-Z\d]{3}\d|\d[A-Z\d]{3}(?:_[A-Z\d]{1,4})?)(?:\.\d+)?",
     re.IGNORECASE,
 )
-
-
-class _Refused(Exception):
-    def __init__(self, answer: Answer) -> None:
-        super().__init__()
-        self.answer = answer
 
 
 class NcbiApi:
@@ -81,7 +75,7 @@ class NcbiApi:
         else:
             try:
                 answer = self._route(call)
-            except _Refused as refused:
+            except Refused as refused:
                 answer = refused.answer
         return replace(answer, account=account, headers={**headers, **answer.headers})
 
@@ -332,8 +326,8 @@ def _xml(text: str, status: int = 200) -> Answer:
     return Answer(status, XML, f'<?xml version="1.0" encoding="UTF-8" ?>\n{text}'.encode())
 
 
-def _refusal(status: int, text: str) -> _Refused:
-    return _Refused(Answer(status, TEXT, text.rstrip("\n").encode() + b"\n"))
+def _refusal(status: int, text: str) -> Refused:
+    return Refused(Answer(status, TEXT, text.rstrip("\n").encode() + b"\n"))
 
 
 def _number(text: str | None, otherwise: int) -> int:
