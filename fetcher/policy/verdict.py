@@ -178,7 +178,8 @@ def judge_ncbi(reply: Reply, now: float) -> Verdict:
     if status >= 500:
         return Retry(Unreachable(f"NCBI answered {status}", evidence), asked_wait(headers, now))
     if 200 <= status < 300:
-        if _is_html(reply):
+        # Its texts come under more than one content type; a page is known by how it begins.
+        if _HTML.match(reply.body):
             return Retry(Malformed("NCBI answered with a web page instead of data", evidence))
         return Accept()
     if status == 400 and "failedtoretrievesequence" in _squeezed(reply.body[:2000]):

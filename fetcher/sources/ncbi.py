@@ -133,12 +133,14 @@ class NcbiSource:
         """Decides about the names that an answer left out: ask again, or how they end."""
         fruitful = len(group.waiting) < before
         clean = answer.whole and not answer.unreadable
-        if refused or (clean and not answer.noise):
+        # Alone, an unknown accession is refused with 400; nothing at all is no answer then.
+        silent = clean and not answer.noise and (before > 1 or group.confirmed)
+        if refused or silent:
             if not group.confirmed:
                 groups.append(replace(group, confirmed=True))
                 return
             yield from (_unknown(due, group.database) for due in _all(group))
-        elif clean and len(group.waiting) > 1:
+        elif clean and answer.noise and len(group.waiting) > 1:
             # An error text stands for some of them: find out for which.
             names = list(group.waiting)
             groups.extend(
@@ -258,12 +260,18 @@ class NcbiSource:
 
 
 def _jobs(due: Sequence[Due]) -> Iterator[_Group | Due]:
-    by_database: dict[str, dict[str, list[Due]]] = {}
+    """Groups of accessions, and queries.
+
+    Names with a version, names without, and UIDs do not share a group: ``AB1.1`` must not answer
+    for ``AB1``, whose newest version may be another, nor for a secondary accession of it.
+    """
+    by_sort: dict[tuple[str, bool, bool], dict[str, list[Due]]] = {}
     for each in due:
         if not each.target.is_query:
-            names = by_database.setdefault(each.target.database, {})
-            names.setdefault(each.target.name, []).append(each)
-    for database, names in by_database.items():
+            name = each.target.name
+            sort = (each.target.database, "." in name, name.isdecimal())
+            by_sort.setdefault(sort, {}).setdefault(name, []).append(each)
+    for (database, _, _), names in by_sort.items():
         listed = list(names.items())
         for at in range(0, len(listed), IDS_AT_ONCE):
             yield _Group(database, dict(listed[at : at + IDS_AT_ONCE]))

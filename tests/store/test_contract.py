@@ -369,7 +369,7 @@ async def test_queries_find_and_order(store: WriteStore) -> None:
 async def test_difficult_values_come_back(store: WriteStore) -> None:
     """Names with dots and dollars, NUL, emptiness, large numbers, milliseconds."""
     lease = await take(store)
-    difficult = {
+    difficult: dict[str, Any] = {
         "source": {"a.b": "$x", "$note": ["a\x00b", ""], "flag": True, "taxid": 2**40},
         "features": [{"type": "CDS", "location": "<1..>9", "qualifiers": {"$a.b": None}}],
         "update_date": T0.replace(microsecond=123000),
