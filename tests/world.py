@@ -94,7 +94,7 @@ class World:
 
     def changes(self) -> list[tuple[str, str]]:
         """What the polls so far changed; forgets it."""
-        made = [
+        made: list[tuple[str, str]] = [
             (change.id, change.change)
             for event in self.events
             if isinstance(event, Stored)

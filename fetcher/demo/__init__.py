@@ -6,8 +6,10 @@ where they are.
 
 from fetcher.demo.exchange import Logged
 from fetcher.demo.faults import Fault
-from fetcher.demo.github_state import Asset, GithubState, GithubUser, Release, Repository
+from fetcher.demo.github_models import Asset, GithubUser, Release, Repository
+from fetcher.demo.github_state import GithubState
 from fetcher.demo.ncbi_state import Entry, NcbiState
+from fetcher.demo.ncbi_taxonomy import Taxon
 from fetcher.demo.server import DemoUpstream, Urls
 from fetcher.demo.synthetic import synthetic_genbank
 
@@ -22,6 +24,7 @@ __all__ = [
     "NcbiState",
     "Release",
     "Repository",
+    "Taxon",
     "Urls",
     "synthetic_genbank",
 ]

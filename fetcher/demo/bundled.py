@@ -3,8 +3,10 @@
 import json
 from importlib.resources import files
 
-from fetcher.demo.github_state import GithubState, GithubUser
+from fetcher.demo.github_models import GithubUser
+from fetcher.demo.github_state import GithubState
 from fetcher.demo.ncbi_state import NcbiState
+from fetcher.demo.ncbi_taxonomy import Taxon
 
 __all__ = ["load_github", "load_ncbi"]
 
@@ -50,6 +52,5 @@ def load_ncbi(state: NcbiState) -> None:
     taxonomy = folder / "taxonomy.json"
     if taxonomy.is_file():
         for taxon in json.loads(taxonomy.read_text(encoding="utf-8")):
-            state.names[taxon["taxid"]] = taxon["name"]
-            state.parents[taxon["taxid"]] = taxon["parent"]
+            state.add_taxon(Taxon(**taxon))
     state.api_keys["demo-key"] = 10

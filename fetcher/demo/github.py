@@ -10,15 +10,9 @@ from typing import Any, Final, TypeAlias, TypeVar
 from urllib.parse import quote, unquote
 
 from fetcher.demo.exchange import Answer, Call, Refused, json_answer
+from fetcher.demo.github_models import GithubUser, Release, Repository, stamp
 from fetcher.demo.github_shapes import Shapes
-from fetcher.demo.github_state import (
-    CURRENT_VERSION,
-    GithubState,
-    GithubUser,
-    Release,
-    Repository,
-    stamp,
-)
+from fetcher.demo.github_state import CURRENT_VERSION, GithubState
 from fetcher.demo.limits import ResettingWindow
 
 __all__ = ["GithubApi"]
@@ -55,6 +49,7 @@ class GithubApi:
     def __init__(self, state: GithubState) -> None:
         self._state = state
         self._answered = 0
+        self._shapes: dict[tuple[str, str], Shapes] = {}
 
     def answer(self, call: Call) -> Answer:
         """The answer, with what every answer of GitHub carries."""
@@ -159,7 +154,8 @@ class GithubApi:
     # --- endpoints --------------------------------------------------------------------------
 
     def _route(self, call: Call, user: GithubUser | None) -> Answer:
-        visit = _Visit(call, user, Shapes(call.base, self._state.web_url))
+        urls = (call.base, self._state.web_url)
+        visit = _Visit(call, user, self._shapes.setdefault(urls, Shapes(*urls)))
         parts = [unquote(part) for part in call.path.split("/")[1:]]
         if call.method not in ("GET", "HEAD"):
             raise _refusal(404, "Not Found")

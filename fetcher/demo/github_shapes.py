@@ -8,7 +8,7 @@ import zlib
 from typing import Any
 from urllib.parse import quote
 
-from fetcher.demo.github_state import Asset, GithubUser, Release, Repository
+from fetcher.demo.github_models import Asset, GithubUser, Release, Repository
 
 __all__ = ["Shapes"]
 
@@ -19,9 +19,16 @@ class Shapes:
     def __init__(self, api: str, web: str) -> None:
         self._api = api
         self._web = web
+        self._accounts: dict[tuple[str, str], dict[str, Any]] = {}
 
     def account(self, login: str, kind: str = "User") -> dict[str, Any]:
         """A user, an organization or a bot, as it stands within other objects."""
+        known = self._accounts.get((login, kind))
+        if known is None:
+            known = self._accounts[login, kind] = self._account(login, kind)
+        return known
+
+    def _account(self, login: str, kind: str) -> dict[str, Any]:
         kind = "Bot" if login.endswith("[bot]") else kind
         url = f"{self._api}/users/{quote(login, safe='')}"
         id_ = zlib.crc32(login.lower().encode()) & 0x7FFFFFF

@@ -3,104 +3,18 @@
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field, fields
-from datetime import UTC, datetime
+from dataclasses import fields
+from datetime import datetime
 from typing import Any, Final, TypeAlias
 
 from fetcher.demo.exchange import Call
+from fetcher.demo.github_models import Asset, GithubUser, Release, Repository, stamp
 from fetcher.demo.limits import ResettingWindow, SlidingWindow
 
-__all__ = ["Asset", "GithubState", "GithubUser", "Release", "Repository", "stamp"]
+__all__ = ["CURRENT_VERSION", "GithubState"]
 
 When: TypeAlias = datetime | str | None
 CURRENT_VERSION: Final = "2022-11-28"
-
-
-def stamp(when: datetime | float) -> str:
-    """``2026-11-23T10:15:00Z``, as GitHub writes times."""
-    moment = datetime.fromtimestamp(when, UTC) if isinstance(when, int | float) else when
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-@dataclass(slots=True)
-class Asset:
-    """A file of a release; times as GitHub writes them."""
-
-    id: int
-    name: str
-    content_type: str
-    size: int
-    digest: str | None
-    created_at: str
-    updated_at: str
-    label: str | None = ""
-    state: str = "uploaded"
-    download_count: int = 0
-    uploader: str = "octocat"
-    content: bytes | None = field(default=None, repr=False)
-
-
-@dataclass(slots=True)
-class Release:
-    """A release; `author` is a login, `published_at` None as long as it is a draft."""
-
-    id: int
-    tag: str
-    name: str | None
-    body: str | None
-    draft: bool
-    prerelease: bool
-    immutable: bool
-    created_at: str
-    published_at: str | None
-    updated_at: str
-    author: str
-    target_commitish: str = "main"
-    assets: list[Asset] = field(default_factory=list)
-
-
-@dataclass(slots=True)
-class Repository:
-    """A repository; its `id` stays, its `full_name` may change.
-
-    `tags` are name to commit. `blocked` is the reason of a 451, `forbidden` the message of a
-    403. `latest` overrides which release is marked latest, by id.
-    """
-
-    id: int
-    full_name: str
-    created_at: str
-    private: bool = False
-    archived: bool = False
-    description: str | None = None
-    blocked: str | None = None
-    forbidden: str | None = None
-    latest: int | None = None
-    releases: list[Release] = field(default_factory=list)
-    tags: dict[str, str] = field(default_factory=dict)
-
-    def release(self, wanted: "Release | str | int") -> Release:
-        """A release by itself, its tag or its id."""
-        for each in self.releases:
-            if each is wanted or each.tag == wanted or each.id == wanted:
-                return each
-        raise KeyError(wanted)
-
-
-@dataclass(slots=True)
-class GithubUser:
-    """Whom a token belongs to; all tokens of one login share `limit` requests an hour.
-
-    `push` and `pull` name repositories (``owner/name``): who may push sees drafts, who may do
-    either sees a private repository.
-    """
-
-    login: str
-    limit: int = 5000
-    push: set[str] = field(default_factory=set)
-    pull: set[str] = field(default_factory=set)
-    revoked: bool = False
-    id: int = 583231
 
 
 class GithubState:

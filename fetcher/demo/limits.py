@@ -37,14 +37,16 @@ class SlidingWindow:
     limit: int
     seconds: float
     spent: deque[tuple[float, int]] = field(default_factory=deque)
+    total: int = 0
 
     def count(self, now: float) -> int:
         """What was spent in the span that ends now."""
         while self.spent and self.spent[0][0] <= now - self.seconds:
-            self.spent.popleft()
-        return sum(cost for _, cost in self.spent)
+            self.total -= self.spent.popleft()[1]
+        return self.total
 
     def spend(self, now: float, cost: int = 1) -> int:
         """Takes some, and tells the count with it."""
         self.spent.append((now, cost))
+        self.total += cost
         return self.count(now)

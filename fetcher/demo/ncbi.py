@@ -14,6 +14,7 @@ from fetcher.demo.exchange import Answer, Call, Refused, json_answer
 from fetcher.demo.flat import fasta
 from fetcher.demo.ncbi_state import Entry, NcbiState
 from fetcher.demo.ncbi_summary import json_summaries, xml_summaries
+from fetcher.demo.ncbi_taxonomy import taxa_set
 from fetcher.demo.terms import BadTerm, Saved, Term, day_range, parse_term
 
 __all__ = ["NcbiApi"]
@@ -87,6 +88,8 @@ class NcbiApi:
         if utility == "einfo.fcgi":
             return self._einfo(params)
         database = params.get("db", "")
+        if database == "taxonomy" and utility == "efetch.fcgi":
+            return self._taxa(params)
         if database not in self._state.databases:
             raise _refusal(400, f"Error: Invalid db name specified: {database}")
         match utility:
@@ -103,7 +106,7 @@ class NcbiApi:
 
     def _einfo(self, params: Mapping[str, str]) -> Answer:
         header = {"type": "einfo", "version": "0.3"}
-        names = list(self._state.databases)
+        names = [*self._state.databases, "taxonomy"]
         if "db" not in params:
             if params.get("retmode") == "json":
                 shape: dict[str, Any] = {"header": header, "einforesult": {"dblist": names}}
@@ -113,7 +116,7 @@ class NcbiApi:
         name = params["db"]
         if name not in names:
             raise _refusal(400, f"Error: Can not find db: {name}")
-        count = str(len(self._state.current(name)))
+        count = str(len(self._state.taxa if name == "taxonomy" else self._state.current(name)))
         if params.get("retmode") == "json":
             info = {"dbname": name, "menuname": name, "count": count, "lastupdate": ""}
             shape = {"header": header, "einforesult": {"dbinfo": [info]}}
@@ -282,6 +285,16 @@ class NcbiApi:
         if not records:
             raise _refusal(400, self._spaced("Failed to retrieve sequence: ", ",".join(names)))
         return Answer(200, TEXT, records=tuple(records))
+
+    def _taxa(self, params: Mapping[str, str]) -> Answer:
+        """Taxa as XML; unknown ones are left out, as with records."""
+        state = self._state
+        ids = [int(each) for each in self._ids(params) if each.isdecimal()]
+        lineages = [state.lineage(id_) for id_ in ids]
+        found = [(lineage[0], lineage[:0:-1]) for lineage in lineages if lineage]
+        if not found:
+            return _xml("<eFetchResult>\n\t<ERROR>ID list is empty! </ERROR>\n</eFetchResult>\n")
+        return Answer(200, XML, taxa_set(found).encode())
 
     def _spaced(self, text: str, name: str) -> str:
         """``Error: F a i l e d  t o …``, as NCBI writes it, sometimes URL-encoded."""

@@ -9,6 +9,7 @@ from typing import Final, Literal, TypeAlias
 
 from fetcher.demo.flat import Header, insert_comment, mutated, read_header, redated
 from fetcher.demo.limits import SlidingWindow
+from fetcher.demo.ncbi_taxonomy import Taxon
 from fetcher.demo.synthetic import synthetic_genbank
 
 __all__ = ["Entry", "NcbiState", "Status"]
@@ -64,8 +65,7 @@ class NcbiState:
     def __init__(self, now: Callable[[], float]) -> None:
         self.now = now
         self.databases: dict[str, Database] = {"nuccore": {}, "protein": {}}
-        self.parents: dict[int, int] = {}
-        self.names: dict[int, str] = {}
+        self.taxa: dict[int, Taxon] = {}
         self.api_keys: dict[str, int] = {}
         self.limit_without_key = 3
         self.limit_status = 429
@@ -231,12 +231,16 @@ class NcbiState:
             for n in range(records)
         ]
 
-    def lineage(self, taxid: int) -> list[int]:
-        """The taxon and those above it."""
-        found = []
-        while taxid and taxid not in found:
-            found.append(taxid)
-            taxid = self.parents.get(taxid, 0)
+    def add_taxon(self, taxon: Taxon) -> None:
+        """A taxon, or another state of one."""
+        self.taxa[taxon.taxid] = taxon
+
+    def lineage(self, taxid: int) -> list[Taxon]:
+        """The taxon and those above it, as far as they are known."""
+        found: list[Taxon] = []
+        while (taxon := self.taxa.get(taxid)) is not None and taxon not in found:
+            found.append(taxon)
+            taxid = taxon.parent
         return found
 
     # --- the history server -----------------------------------------------------------------

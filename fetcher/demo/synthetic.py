@@ -34,7 +34,9 @@ def synthetic_genbank(
     """
     protein = molecule == "AA"
     rng = random.Random(f"{accession}.{version}/{seed}")
-    residues = "".join(rng.choices("acdefghiklmnpqrstvwy" if protein else "acgt", k=length))
+    letters = b"acdefghiklmnpqrstvwy" if protein else b"acgt"
+    table = (letters * (256 // len(letters) + 1))[:256]
+    residues = rng.randbytes(length).translate(table).decode()
     refseq = "_" in accession[:3]
     unit, kind = ("aa", "") if protein else ("bp", molecule)
     strand, _, name = kind.rpartition("-")

@@ -213,9 +213,13 @@ class _Reader:
             )
         if not below:
             return lambda entry: entry.header.taxid == taxid
-        state, name = self._state, self._state.names.get(taxid)
+        state = self._state
+        wanted = state.taxa.get(taxid)
+        # A record's own lineage helps where its taxon is not known here.
         return lambda entry: (
-            taxid in state.lineage(entry.header.taxid) or name in entry.header.lineage
+            taxid == entry.header.taxid
+            or any(taxon.taxid == taxid for taxon in state.lineage(entry.header.taxid))
+            or (wanted is not None and wanted.name in entry.header.lineage)
         )
 
 

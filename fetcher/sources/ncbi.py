@@ -136,7 +136,7 @@ class NcbiSource:
         # Alone, an unknown accession is refused with 400; nothing at all is no answer then.
         silent = clean and not answer.noise and (before > 1 or group.confirmed)
         if refused or silent:
-            if not group.confirmed:
+            if not group.confirmed and not (refused and len(group.waiting) == 1):
                 groups.append(replace(group, confirmed=True))
                 return
             yield from (_unknown(due, group.database) for due in _all(group))

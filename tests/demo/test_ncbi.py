@@ -4,10 +4,11 @@ import json
 import re
 from datetime import date
 from typing import Any
+from xml.etree import ElementTree
 
 import pytest
 
-from fetcher.demo import DemoUpstream, Fault, synthetic_genbank
+from fetcher.demo import DemoUpstream, Fault, Taxon, synthetic_genbank
 from tests.demo.conftest import Client
 
 
@@ -26,7 +27,10 @@ def _some(upstream: DemoUpstream) -> None:
         )
         ncbi.add("nuccore", flat)
     ncbi.add("protein", synthetic_genbank("ABC12345", molecule="AA", length=70))
-    ncbi.parents |= {100: 10, 101: 10, 10: 1}
+    ncbi.add_taxon(Taxon(10239, "Viruses", "superkingdom"))
+    ncbi.add_taxon(Taxon(10, "Some genus", "genus", 10239))
+    ncbi.add_taxon(Taxon(100, "Other mottle virus", "species", 10, {"Acronym": ["OMV", "O<V"]}))
+    ncbi.add_taxon(Taxon(101, "Some mosaic virus", "species", 10))
 
 
 def names(reply_text: str) -> list[str]:
@@ -309,9 +313,23 @@ async def test_epost_and_einfo(client: Client) -> None:
     summed = await client.ncbi("esummary", WebEnv=webenv[1], query_key="1", retmode="json")
     assert len(summed.json["result"]["uids"]) == 2
     info = await client.session.get(f"{client.urls.eutils}/einfo.fcgi?retmode=json")
-    assert (await info.json())["einforesult"]["dblist"] == ["nuccore", "protein"]
+    assert (await info.json())["einforesult"]["dblist"] == ["nuccore", "protein", "taxonomy"]
     one = await client.ncbi("einfo", retmode="json")
     assert one.json["einforesult"]["dbinfo"][0]["count"] == "4"
+
+
+async def test_taxa(client: Client) -> None:
+    """A TaxaSet with lineages from the root down and other names; unknown ones are left out."""
+    reply = await client.ncbi("efetch", db="taxonomy", id="100,77,10", retmode="xml")
+    root = ElementTree.fromstring(reply.text)
+    assert [each.findtext("TaxId") for each in root] == ["100", "10"]
+    assert [each.text for each in root[0].iterfind("OtherNames/Acronym")] == ["OMV", "O<V"]
+    lineage = [each.text for each in root[0].iterfind("LineageEx/Taxon/ScientificName")]
+    assert lineage == ["Viruses", "Some genus"]
+    assert root[0].findtext("Lineage") == "Viruses; Some genus"
+    assert (root[0].findtext("Rank"), root[0].findtext("ParentTaxId")) == ("species", "10")
+    nothing = await client.ncbi("efetch", db="taxonomy", id="77", retmode="xml")
+    assert "<ERROR>" in nothing.text
 
 
 # --- limits and keys ------------------------------------------------------------------------
