@@ -3,7 +3,7 @@
 Times are timezone-aware UTC, durations seconds unless their name says otherwise.
 """
 
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -234,7 +234,7 @@ class Known(Protocol):
         """Digest by id, of those that are stored and not withdrawn."""
         ...
 
-    def ids(self, kind: Kind, target: str) -> AsyncIterator[str]:
+    def ids(self, kind: Kind, target: str) -> AsyncGenerator[str, None]:
         """Ids that belong to a target (its canonical key) and are not withdrawn, ascending."""
         ...
 

@@ -65,6 +65,13 @@ class Request:
     secret_headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     cost: int = 1
 
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """What no error may repeat."""
+        headers = (value.rpartition(" ")[2] for value in self.secret_headers.values())
+        form = (value for name, value in self.form or () if name in _SECRET_PARAMETERS)
+        return tuple(value for value in (*headers, *form) if value)
+
 
 @dataclass(frozen=True, slots=True)
 class Response:
@@ -212,7 +219,7 @@ class Transport:
         async def once() -> Response:
             async with self._answer(request, until) as raw:
                 body = await raw.body()
-                reply = Reply(raw.status, raw.headers, raw.url, body)
+                reply = Reply(raw.status, raw.headers, raw.url, body, secrets=request.secrets)
                 self._judge(judge, reply, request.gate)
                 return Response(raw.status, raw.headers, raw.url, body, raw.hops)
 
@@ -233,7 +240,7 @@ class Transport:
                 raw = await stack.enter_async_context(self._answer(request, until))
                 wanted = _HEAD if raw.status < 300 else _BAD_BODY
                 head, complete = await raw.head(wanted)
-                reply = Reply(raw.status, raw.headers, raw.url, head, complete)
+                reply = Reply(raw.status, raw.headers, raw.url, head, complete, request.secrets)
                 self._judge(judge, reply, request.gate)
                 return stack.pop_all(), Stream(raw, head, complete=complete)
             raise AssertionError  # the block returns or raises

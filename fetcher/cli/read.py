@@ -1,7 +1,8 @@
 """``fetcher list`` and ``fetcher show``: what is stored, without asking any upstream."""
 
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from typing import IO, Any
 
 from fetcher.cli.common import say
@@ -33,7 +34,14 @@ _DATABASES = ("nuccore", "protein")
 
 async def list_records(store: ReadStore, what: str | None, how: Format, out: IO[str]) -> int:
     """Writes stored records, withdrawn ones included: of a target, of a kind, or all."""
-    documents = await _listed(store, what)
+    async with aclosing(await _listed(store, what)) as documents:
+        await _write_all(documents, what, how, out)
+    return 0
+
+
+async def _write_all(
+    documents: AsyncGenerator[Document, None], what: str | None, how: Format, out: IO[str]
+) -> None:
     match how:
         case Format.TABLE:
             shown: list[Document] = []
@@ -56,10 +64,9 @@ async def list_records(store: ReadStore, what: str | None, how: Format, out: IO[
         case _:
             async for document in documents:
                 _write(document, how, out)
-    return 0
 
 
-async def _listed(store: ReadStore, what: str | None) -> AsyncIterator[Document]:
+async def _listed(store: ReadStore, what: str | None) -> AsyncGenerator[Document, None]:
     if what is None:
         return _all(store, tuple(COLLECTIONS), None)
     if what in _KINDS:
@@ -72,11 +79,13 @@ async def _listed(store: ReadStore, what: str | None) -> AsyncIterator[Document]
 
 async def _all(
     store: ReadStore, kinds: tuple[Kind, ...], target: str | None
-) -> AsyncIterator[Document]:
+) -> AsyncGenerator[Document, None]:
     for kind in kinds:
         newest_first = kind == "release" and target is not None
-        async for document in store.records(Query(kind, target=target, newest_first=newest_first)):
-            yield document
+        query = Query(kind, target=target, newest_first=newest_first)
+        async with aclosing(store.records(query)) as documents:
+            async for document in documents:
+                yield document
 
 
 async def show(store: ReadStore, key: str, how: Format, out: IO[str]) -> int:
@@ -136,7 +145,7 @@ async def _tagged(store: ReadStore, repository: str, tag: str) -> Document | Non
         Query("release", where={**where, "tag": tag}, limit=1),
         Query("tag", where={**where, "name": tag}, limit=1),
     ):
-        async for document in store.records(query):
+        for document in [each async for each in store.records(query)]:
             return document
     return None
 

@@ -1,6 +1,7 @@
 """How the records of a fetch are written: as they arrive, or in one piece at the end."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass
 from typing import IO, Any, Protocol
 
@@ -110,10 +111,11 @@ class _AsTheyArrive:
                     self._write(await _whole(self._store, change))
         elif not self._changed_only:
             key = event.state.key
-            async for document in _records_of(self._store, key):
-                written = document["stamp"]["token"] == event.state.token
-                if not written and self._done.isdisjoint(document["targets"]):
-                    self._write(document)
+            async with aclosing(_records_of(self._store, key)) as documents:
+                async for document in documents:
+                    written = document["stamp"]["token"] == event.state.token
+                    if not written and self._done.isdisjoint(document["targets"]):
+                        self._write(document)
             self._done.add(key)
         self._out.flush()
 
@@ -151,9 +153,10 @@ class _AtTheEnd:
         listed = to_json([row.document() for row in rows])
         self._out.write(f'{{"targets": {listed},\n "records": [')
         first = True
-        async for document in self._documents(rows):
-            self._out.write(("\n  " if first else ",\n  ") + to_json(document))
-            first = False
+        async with aclosing(self._documents(rows)) as documents:
+            async for document in documents:
+                self._out.write(("\n  " if first else ",\n  ") + to_json(document))
+                first = False
         self._out.write("]}\n")
 
     async def _table(self, rows: Sequence[Row]) -> None:
@@ -173,7 +176,7 @@ class _AtTheEnd:
         if shown:
             print_documents(shown, self._out, more=more)
 
-    async def _documents(self, rows: Sequence[Row]) -> AsyncIterator[Document]:
+    async def _documents(self, rows: Sequence[Row]) -> AsyncGenerator[Document, None]:
         if self._changes is not None:
             for id_, kind in self._changes.items():
                 document = await self._store.record(kind, id_)
@@ -182,18 +185,20 @@ class _AtTheEnd:
             return
         done: set[str] = set()
         for key in dict.fromkeys(row.target for row in rows):
-            async for document in _records_of(self._store, key):
-                if done.isdisjoint(document["targets"]):
-                    yield document
+            async with aclosing(_records_of(self._store, key)) as documents:
+                async for document in documents:
+                    if done.isdisjoint(document["targets"]):
+                        yield document
             done.add(key)
 
 
-async def _records_of(store: ReadStore, key: str) -> AsyncIterator[Document]:
+async def _records_of(store: ReadStore, key: str) -> AsyncGenerator[Document, None]:
     """The records that a target has now: releases newest first, all else by id."""
     for kind in kinds_of(parse_target(key)):
         query = Query(kind, target=key, withdrawn=False, newest_first=kind == "release")
-        async for document in store.records(query):
-            yield document
+        async with aclosing(store.records(query)) as documents:
+            async for document in documents:
+                yield document
 
 
 async def _whole(store: ReadStore, change: Change) -> Document:

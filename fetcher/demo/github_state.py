@@ -21,8 +21,13 @@ class GithubState:
     """Repositories and users, the rules that are in force, and what was counted.
 
     All settings may be changed at any time. Wherever a `repo` is asked for, its name will do.
-    `violations` are the times of requests that came although the limit was known to be used up,
-    `seen_points` the most points in any minute.
+    `limit_status` and `secondary_status` are 403 or 429; `secondary_retry_after` of None leaves
+    the header out. `versions` of the API are served, `retired_versions` answer 410,
+    `deprecation` are headers that warn ahead. `web_url` is what ``html_url`` and
+    ``browser_download_url`` begin with.
+
+    `violations` are the times of requests that came although a limit was known to be used up,
+    `most_in_flight` how many requests of one account were under way at once.
     """
 
     def __init__(self, now: Callable[[], float]) -> None:

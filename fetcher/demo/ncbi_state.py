@@ -59,7 +59,12 @@ class NcbiState:
     `api_keys` are the known keys and their requests a second. `violations` are the times at
     which more than the limit had arrived within a second. `limit_status` is 429, or 200 as it
     has been seen too; without `enforce` violations are only noted. `blocked` switches the block
-    page on. `parents` is the taxonomy: taxid to the taxid above it.
+    page on. `taxa` are the known ones by taxid, `busiest` the most requests in any second.
+
+    `reach` is how far a search or a kept result can be paged, `fetch_at_most` and
+    `summary_at_most` how many records one call may ask for. `urlencoded_errors` encodes the
+    "F a i l e d" texts; with `inline_errors` an id that can be none leaves its error among the
+    records, instead of refusing them all; `raw_newlines` breaks the JSON of search errors.
     """
 
     def __init__(self, now: Callable[[], float]) -> None:

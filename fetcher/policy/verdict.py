@@ -8,7 +8,7 @@ https://www.ncbi.nlm.nih.gov/books/NBK25497/
 import json
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import TypeAlias
@@ -53,7 +53,8 @@ class Reply:
     """A reply as far as it must be read to be judged.
 
     `headers` have lower-case names. `body` is the whole body, or, where not `complete`, what
-    came first of a stream.
+    came first of a stream. `secrets` are what the request held and no quote may repeat: NCBI
+    names the key that it refuses.
     """
 
     status: int
@@ -61,13 +62,21 @@ class Reply:
     url: str
     body: bytes
     complete: bool = True
+    secrets: tuple[str, ...] = field(default=(), repr=False)
+
+    def masked(self, text: str) -> str:
+        """A text of the upstream's without the secrets that it may repeat."""
+        for secret in self.secrets:
+            text = text.replace(secret, "***")
+        return text
 
     def evidence(self) -> Evidence:
         """What to remember of it; keys in the URL are masked."""
         request_id = self.headers.get("x-github-request-id") or self.headers.get("ncbi-phid")
-        quote = " ".join(self.body[:2000].decode("utf-8", "replace").split())[:QUOTE]
+        text = self.masked(self.body[:2000].decode("utf-8", "replace"))
+        quote = " ".join(text.split())[:QUOTE]
         shown = "".join(c if c.isprintable() else " " for c in quote)
-        url = _SECRET.sub(r"\1***", self.url)
+        url = _SECRET.sub(r"\1***", self.masked(self.url))
         return Evidence(self.status, request_id, url, shown or None)
 
 
@@ -235,13 +244,13 @@ def _json(reply: Reply) -> Mapping[str, object]:
 
 
 def _message(reply: Reply) -> str:
-    return _line(_json(reply).get("message"))
+    return reply.masked(_line(_json(reply).get("message")))
 
 
 def _error(reply: Reply) -> str:
     if reply.body.lstrip()[:1] != b"{":
         return ""
-    return _line(_json(reply).get("error"))
+    return reply.masked(_line(_json(reply).get("error")))
 
 
 def _line(value: object) -> str:

@@ -264,5 +264,6 @@ def _read_json(reply: Reply) -> Mapping[str, Any]:
     result = answer.get("esearchresult", answer)
     said = result.get("ERROR") or result.get("error") if isinstance(result, Mapping) else None
     if said and "esummaryresult" not in answer and "result" not in answer:
-        raise Malformed(f"NCBI says: {' '.join(str(said).split())[:200]}", reply.evidence())
+        text = " ".join(reply.masked(str(said)).split())[:200]
+        raise Malformed(f"NCBI says: {text}", reply.evidence())
     return answer

@@ -6,7 +6,7 @@ https://www.mongodb.com/docs/manual/core/write-operations-atomicity/
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, Self
@@ -151,7 +151,7 @@ class MongoStore:
                     found.update((name, state) for name in state.names if name in wanted)
         return found
 
-    async def targets(self) -> AsyncIterator[TargetState]:
+    async def targets(self) -> AsyncGenerator[TargetState, None]:
         """See `ReadStore`."""
         with mapped(self._where):
             async for document in self._database["targets"].find().sort("_id", ASCENDING):
@@ -163,7 +163,7 @@ class MongoStore:
             document = await self._of(kind).find_one({"_id": id_})
         return await self._whole(document) if document is not None else None
 
-    async def records(self, query: Query, *, whole: bool = True) -> AsyncIterator[Document]:
+    async def records(self, query: Query, *, whole: bool = True) -> AsyncGenerator[Document, None]:
         """See `ReadStore`."""
         with mapped(self._where):
             cursor = self._of(query.kind).find(_filter(query))
@@ -212,7 +212,7 @@ class MongoStore:
                     found[document["_id"]] = document["digest"]
         return found
 
-    async def ids(self, kind: Kind, target: str) -> AsyncIterator[str]:
+    async def ids(self, kind: Kind, target: str) -> AsyncGenerator[str, None]:
         """See `ReadStore`."""
         wanted = {"targets": target, "withdrawn_at": None}
         with mapped(self._where):

@@ -3,7 +3,7 @@
 One contract, two backends, one test suite over both. All methods raise `StoreError`s only.
 """
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol, Self, TypeAlias
@@ -37,14 +37,15 @@ INDEXED: Mapping[Kind, tuple[tuple[str, ...], ...]] = {
 }
 """Indexes of each collection, beside those on `_id`, `targets` and the stamp."""
 
-Scalar: TypeAlias = str | int | bool | None
+Scalar: TypeAlias = str | int | bool | datetime | None
 
 
 @dataclass(frozen=True, slots=True)
 class Query:
     """Which records of one kind: all conditions together.
 
-    `target` is a canonical key, `where` holds equalities on fields named in `INDEXED`.
+    `target` is a canonical key, `where` holds equalities on fields named in `INDEXED`:
+    `organism` whatever its case, `accession` in upper case.
     `withdrawn`: None for all, or only those that are (True) or are not (False). `newest_first`
     sorts releases by `published_at`, unpublished ones last; otherwise ascending by `_id`.
     """
@@ -56,9 +57,20 @@ class Query:
     newest_first: bool = False
     limit: int | None = None
 
+    def conditions(self) -> dict[str, Scalar]:
+        """What `where` demands; raises `ValueError` for a field that has no index."""
+        fields = {name for index in INDEXED[self.kind] for name in index}
+        for name in self.where:
+            if name not in fields:
+                raise ValueError(f"{self.kind} has no index on {name}")
+        return dict(self.where)
+
 
 class ReadStore(Protocol):
-    """The read side; a read-only database user is enough for it."""
+    """The read side; a read-only database user is enough for it.
+
+    Who leaves one of its generators before the end closes it (`contextlib.aclosing`).
+    """
 
     async def now(self) -> datetime:
         """The store's own time, in whole milliseconds."""
@@ -68,7 +80,7 @@ class ReadStore(Protocol):
         """The state of a target by any folded key that it answers to."""
         ...
 
-    def targets(self) -> AsyncIterator[TargetState]:
+    def targets(self) -> AsyncGenerator[TargetState, None]:
         """All targets, ascending by id."""
         ...
 
@@ -76,7 +88,7 @@ class ReadStore(Protocol):
         """One record whole, blobs included."""
         ...
 
-    def records(self, query: Query, *, whole: bool = True) -> AsyncIterator[Document]:
+    def records(self, query: Query, *, whole: bool = True) -> AsyncGenerator[Document, None]:
         """Records as they are read, in bounded memory; blobs left out unless `whole`."""
         ...
 
@@ -96,7 +108,7 @@ class ReadStore(Protocol):
         """Digest by id, of those that are stored and not withdrawn."""
         ...
 
-    def ids(self, kind: Kind, target: str) -> AsyncIterator[str]:
+    def ids(self, kind: Kind, target: str) -> AsyncGenerator[str, None]:
         """Ids of a target's records that are not withdrawn, ascending."""
         ...
 

@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from fetcher.documents import Document, time_text
+from fetcher.errors import StoreUnavailable
+from fetcher.store.times import read_times
 
 __all__ = ["LIMIT", "blob_digest", "restore", "spill"]
 
@@ -22,6 +24,7 @@ def spill(document: Document, limit: int = LIMIT) -> tuple[Document, dict[str, b
     """The document within the limit, and its blobs by digest.
 
     ``blobs`` says of each field that moved: digest, length and encoding; the field is None.
+    Those that moved before stay where they are.
     """
     sizes = {
         field: _size(document[field]) for field in _SPILLABLE if document.get(field) is not None
@@ -29,7 +32,7 @@ def spill(document: Document, limit: int = LIMIT) -> tuple[Document, dict[str, b
     rest = sum(_size(value) for field, value in document.items() if field not in sizes)
     total = rest + sum(sizes.values())
     blobs: dict[str, bytes] = {}
-    where: dict[str, Any] = {}
+    where: dict[str, Any] = dict(document.get("blobs", {}))
     small = dict(document)
     for field in sorted(sizes, key=lambda name: sizes[name], reverse=True):
         if total <= limit:
@@ -46,10 +49,16 @@ def spill(document: Document, limit: int = LIMIT) -> tuple[Document, dict[str, b
 
 
 def restore(document: Document, blobs: Mapping[str, bytes]) -> Document:
-    """The whole document again; `blobs` has the bytes of each of its blobs by digest."""
+    """The whole document again; `blobs` has the bytes of each of its blobs by digest.
+
+    Raises `StoreUnavailable` for a blob that is not whole.
+    """
     whole = {key: value for key, value in document.items() if key != "blobs"}
     for field, blob in document.get("blobs", {}).items():
-        whole[field] = _decode(blob["encoding"], blobs[blob["digest"]])
+        data = blobs.get(blob["digest"], b"")
+        if len(data) != blob["length"]:
+            raise StoreUnavailable(f"the store lacks a part of {document['_id']}: its {field}")
+        whole[field] = _decode(blob["encoding"], data)
     return whole
 
 
@@ -80,7 +89,11 @@ def _decode(encoding: str, data: bytes) -> object:
         case "text":
             return data.decode("utf-8", "surrogatepass")
         case _:
-            return json.loads(data)
+            value = json.loads(data)
+            for each in value if isinstance(value, list) else ():
+                if isinstance(each, dict):
+                    read_times(each)
+            return value
 
 
 def _size(value: object) -> int:

@@ -1,7 +1,8 @@
 """The read side of the embedded store; it needs no more than a connection that may read."""
 
 import json
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping, Sequence
+from contextlib import aclosing
 from datetime import UTC, datetime
 from typing import Any, Final, Self
 
@@ -60,10 +61,12 @@ class SqliteReader:
             found.update((name, _state(text)) for name, text in rows)
         return found
 
-    async def targets(self) -> AsyncIterator[TargetState]:
+    async def targets(self) -> AsyncGenerator[TargetState, None]:
         """See `ReadStore`."""
-        async for (text,) in self._stream("SELECT document FROM targets ORDER BY _id", ()):
-            yield _state(text)
+        rows = self._stream("SELECT document FROM targets ORDER BY _id", ())
+        async with aclosing(rows):
+            async for (text,) in rows:
+                yield _state(text)
 
     async def record(self, kind: Kind, id_: str) -> Document | None:
         """See `ReadStore`."""
@@ -72,15 +75,16 @@ class SqliteReader:
         )
         return await self._whole(from_row(*rows[0])) if rows else None
 
-    async def records(self, query: Query, *, whole: bool = True) -> AsyncIterator[Document]:
+    async def records(self, query: Query, *, whole: bool = True) -> AsyncGenerator[Document, None]:
         """See `ReadStore`."""
         tail, values = _where(query)
         order = "published_at DESC, _id" if query.newest_first else "_id"
         limit = "" if query.limit is None else f" LIMIT {query.limit:d}"
         sql = f"SELECT document, flat FROM {tail} ORDER BY {order}{limit}"
-        async for text, flat in self._stream(sql, values):
-            document = from_row(text, flat)
-            yield await self._whole(document) if whole else document
+        async with aclosing(self._stream(sql, values)) as rows:
+            async for text, flat in rows:
+                document = from_row(text, flat)
+                yield await self._whole(document) if whole else document
 
     async def count(self, query: Query) -> int:
         """See `ReadStore`."""
@@ -112,14 +116,15 @@ class SqliteReader:
             found.update((str(id_), str(digest)) for id_, digest in rows)
         return found
 
-    async def ids(self, kind: Kind, target: str) -> AsyncIterator[str]:
+    async def ids(self, kind: Kind, target: str) -> AsyncGenerator[str, None]:
         """See `ReadStore`."""
         sql = (
             f"SELECT _id FROM record_targets JOIN {COLLECTIONS[kind]} USING (_id) "
             "WHERE target = ? AND kind = ? AND NOT withdrawn ORDER BY _id"
         )
-        async for (id_,) in self._stream(sql, (target, kind)):
-            yield id_
+        async with aclosing(self._stream(sql, (target, kind))) as rows:
+            async for (id_,) in rows:
+                yield id_
 
     async def _whole(self, document: Document) -> Document:
         if "blobs" not in document:
@@ -138,7 +143,7 @@ class SqliteReader:
         with mapped(self._path):
             return list(await self._reader.execute_fetchall(sql, tuple(values)))
 
-    async def _stream(self, sql: str, values: Sequence[object]) -> AsyncIterator[Any]:
+    async def _stream(self, sql: str, values: Sequence[object]) -> AsyncGenerator[Any, None]:
         with mapped(self._path):
             async with self._reader.execute(sql, tuple(values)) as cursor:
                 async for row in cursor:

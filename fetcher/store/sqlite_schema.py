@@ -1,15 +1,17 @@
 """SQLite: the tables, how documents become rows, and what its errors mean."""
 
 import json
+import re
 import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, Final
 
 from fetcher.documents import Document, Kind, time_text
 from fetcher.errors import StoreError, StoreFull, StoreUnavailable
 from fetcher.store.protocol import COLLECTIONS, INDEXED
+from fetcher.store.times import read_time, read_times
 
 __all__ = [
     "APPLICATION_ID",
@@ -17,12 +19,14 @@ __all__ = [
     "columns",
     "from_row",
     "mapped",
-    "read_time",
+    "scalar",
     "to_row",
+    "to_text",
 ]
 
 # "fetc" in a SQLite file's header: https://www.sqlite.org/pragma.html#pragma_application_id
 APPLICATION_ID: Final = 0x66657463
+_SURROGATE: Final = re.compile("[\ud800-\udfff]")
 
 
 def columns(kind: Kind) -> tuple[str, ...]:
@@ -32,19 +36,19 @@ def columns(kind: Kind) -> tuple[str, ...]:
 
 def _tables() -> Iterator[str]:
     for kind, collection in COLLECTIONS.items():
-        # What has no type keeps the one it comes with; names of organisms have no case.
-        fields = "".join(
-            f", {name}{' COLLATE NOCASE' if name == 'organism' else ''}" for name in columns(kind)
-        )
+        # What has no type keeps the one it comes with.
+        fields = "".join(f", {name}" for name in columns(kind))
         yield (
             f"CREATE TABLE {collection} (_id TEXT PRIMARY KEY, document TEXT NOT NULL, flat BLOB, "
             f"withdrawn INTEGER NOT NULL, account TEXT NOT NULL, token INTEGER NOT NULL, "
-            f"n INTEGER NOT NULL{fields})"
+            f"n INTEGER NOT NULL, digest TEXT NOT NULL{fields})"
         )
         yield f"CREATE INDEX {collection}_stamp ON {collection} (account, token, n)"
         for index in INDEXED[kind]:
             name = "_".join((collection, *index))
             yield f"CREATE INDEX {name} ON {collection} ({', '.join((*index, '_id'))})"
+        if "published_at" in columns(kind):
+            yield f"CREATE INDEX {collection}_newest ON {collection} (published_at DESC, _id)"
     yield (
         "CREATE TABLE record_targets (target TEXT, kind TEXT, _id TEXT, "
         "PRIMARY KEY (target, kind, _id)) WITHOUT ROWID"
@@ -55,7 +59,7 @@ def _tables() -> Iterator[str]:
         "token INTEGER NOT NULL, next_due TEXT)"
     )
     yield "CREATE INDEX targets_next_due ON targets (next_due)"
-    yield "CREATE TABLE target_names (name TEXT PRIMARY KEY, _id TEXT NOT NULL) WITHOUT ROWID"
+    yield "CREATE TABLE target_names (name TEXT, _id TEXT, PRIMARY KEY (name, _id)) WITHOUT ROWID"
     yield "CREATE INDEX target_names_target ON target_names (_id)"
     yield (
         "CREATE TABLE leases (account TEXT PRIMARY KEY, owner TEXT, token INTEGER NOT NULL, "
@@ -76,7 +80,7 @@ def to_row(kind: Kind, document: Document) -> tuple[Any, ...]:
     """A record's row, in the order of its table's columns."""
     stamp = document["stamp"]
     plain = {key: value for key, value in document.items() if key != "flat"}
-    text = json.dumps(plain, ensure_ascii=False, separators=(",", ":"), default=time_text)
+    text = to_text(plain)
     return (
         document["_id"],
         text,
@@ -85,26 +89,44 @@ def to_row(kind: Kind, document: Document) -> tuple[Any, ...]:
         stamp["account"],
         stamp["token"],
         stamp["n"],
-        *(_scalar(document.get(name)) for name in columns(kind)),
+        document["digest"],
+        *(scalar(name, document.get(name)) for name in columns(kind)),
     )
 
 
-def _scalar(value: object) -> object:
-    return time_text(value) if isinstance(value, datetime) else value
+def to_text(document: Document) -> str:
+    """JSON, compact; half a surrogate pair, which is no text to SQLite, stands in it escaped."""
+    text = json.dumps(document, ensure_ascii=False, separators=(",", ":"), default=time_text)
+    if not text.isascii() and _SURROGATE.search(text):
+        return json.dumps(document, separators=(",", ":"), default=time_text)
+    return text
+
+
+def scalar(name: str, value: object) -> object:
+    """A field's value as its column has it: what is equal there counts as equal."""
+    match value:
+        case datetime():
+            # All of one length, so that they sort as text.
+            return value.astimezone(UTC).isoformat(timespec="milliseconds")
+        case str():
+            text = value.encode("utf-8", "replace").decode() if _SURROGATE.search(value) else value
+            return text.casefold() if name == "organism" else text
+        case _:
+            return value
 
 
 def from_row(text: str, flat: bytes | None) -> Document:
     """A record's document; times are times again wherever a document has them."""
     document: Document = json.loads(text)
-    _read_times(document)
+    read_times(document)
     for asset in document.get("assets") or ():
-        _read_times(asset)
+        read_times(asset)
     for entry in document["history"]:
-        _read_times(entry)
-        _read_times(entry["fields"])
+        read_times(entry)
+        read_times(entry["fields"])
         assets = entry["fields"].get("assets")
         for asset in assets if isinstance(assets, list) else ():
-            _read_times(asset)
+            read_times(asset)
     observed = document["observed"]
     observed.update(at=read_time(observed["at"]), updated=read_time(observed["updated"]))
     if flat is not None:
@@ -112,24 +134,14 @@ def from_row(text: str, flat: bytes | None) -> Document:
     return document
 
 
-def _read_times(values: Document) -> None:
-    for key, value in values.items():
-        if isinstance(value, str) and key.endswith(("_at", "_date")):
-            values[key] = read_time(value)
-
-
-def read_time(text: str | None) -> datetime | None:
-    """A time as `time_text` wrote it."""
-    return datetime.fromisoformat(text) if text is not None else None
-
-
 _SENTENCES: Final[Sequence[tuple[int, str]]] = (
-    (sqlite3.SQLITE_CANTOPEN, "it cannot be opened; does its folder exist, may it be read?"),
+    (sqlite3.SQLITE_CANTOPEN, "it cannot be opened; may it and its folder be read and written?"),
     (sqlite3.SQLITE_READONLY, "it cannot be written; it or its folder is read-only"),
     (sqlite3.SQLITE_NOTADB, "it is no SQLite database"),
     (sqlite3.SQLITE_CORRUPT, "it is damaged; restore it from a copy"),
     (sqlite3.SQLITE_BUSY, "another process keeps it locked; try again when that has ended"),
     (sqlite3.SQLITE_LOCKED, "another process keeps it locked; try again when that has ended"),
+    (sqlite3.SQLITE_IOERR, "its disk cannot be read or written"),
     (sqlite3.SQLITE_PERM, "it may not be read"),
     (sqlite3.SQLITE_AUTH, "it may not be read"),
 )
@@ -142,6 +154,8 @@ def mapped(path: str) -> Iterator[None]:
         yield
     except sqlite3.Error as error:
         raise _translate(error, path) from error
+    except OverflowError as error:
+        raise StoreUnavailable(f"the store {path} cannot hold a number that large") from error
 
 
 def _translate(error: sqlite3.Error, path: str) -> StoreError:

@@ -1,0 +1,22 @@
+"""Times in JSON text, read back: MongoDB gives times, SQLite and blobs give what they hold."""
+
+import re
+from datetime import datetime
+from typing import Any, Final
+
+__all__ = ["read_time", "read_times"]
+
+# Just what `time_text` writes; an upstream's own "2023-04-05" stays the text that it is.
+_TIME: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{3})?Z", re.ASCII)
+
+
+def read_time(text: str | None) -> datetime | None:
+    """A time as `time_text` wrote it."""
+    return datetime.fromisoformat(text) if text is not None else None
+
+
+def read_times(values: dict[str, Any]) -> None:
+    """Makes times of the values that are times: their names end in ``_at`` or ``_date``."""
+    for key, value in values.items():
+        if isinstance(value, str) and key.endswith(("_at", "_date")) and _TIME.fullmatch(value):
+            values[key] = datetime.fromisoformat(value)
