@@ -90,7 +90,7 @@ def fetch(
     log_format: LogFormatOption = "console",
     log_level: LogLevelOption = "error",
 ) -> None:
-    """Poll targets now, store what they have, and print it."""
+    """Poll targets now, store what they have, print it."""
     with guarded():
         from fetcher.cli.fetch import FetchOptions
         from fetcher.cli.fetch import fetch as fetch_now
@@ -167,7 +167,7 @@ def check(
     log_format: LogFormatOption = "console",
     log_level: LogLevelOption = "error",
 ) -> None:
-    """Check the settings, reach store and upstreams, and say what was found."""
+    """Check settings, store and upstreams, and say what was found."""
     with guarded():
         from fetcher.cli.check import check as check_all
 
@@ -183,7 +183,7 @@ def demo(
     log_format: LogFormatOption = "console",
     log_level: LogLevelOption = "error",
 ) -> None:
-    """Show it at work on a local GitHub and NCBI: no network, no settings."""
+    """Show it at work on a bundled local GitHub and NCBI."""
     with guarded():
         from fetcher.cli.demo import demo as run_demo
 

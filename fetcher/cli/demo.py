@@ -14,7 +14,7 @@ from fetcher.demo import DemoUpstream
 __all__ = ["WATCHED", "demo"]
 
 WATCHED = (
-    "github:PyGithub/PyGithub",
+    "github:stellarcarbon/sorocarbon",
     "github:Codertocat/Hello-World",
     "ncbi:nuccore/NC_003355.1",
     "ncbi:nuccore/NC_010316.1,NC_043170.1",

@@ -91,17 +91,14 @@ def plain(text: str) -> str:
     return "".join(c if c.isprintable() else " " for c in text)
 
 
-def print_table(
-    headings: Sequence[str], rows: Iterable[Sequence[str]], out: IO[str], *, title: str = ""
-) -> None:
+def print_table(headings: Sequence[str], rows: Iterable[Sequence[str]], out: IO[str]) -> None:
     """A table as wide as the terminal; in a pipe as wide as it must be."""
-    from rich.box import SIMPLE_HEAD
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
     cells = [[plain(cell) for cell in row] for row in rows]
-    shown = Table(box=SIMPLE_HEAD, pad_edge=False, title=title or None, title_justify="left")
+    shown = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     numbers = {"LENGTH", "ASSETS", "RECORDS", "CHANGED", "TAXID"}
     fixed = {"ACCESSION", "TAG", "PUBLISHED", "UPDATED", "OUTCOME", *numbers}
     for heading in headings:
@@ -117,15 +114,17 @@ def print_table(
     width = None
     if not out.isatty():
         widest = [max(map(len, column)) for column in zip(headings, *cells, strict=True)]
-        width = sum(widest) + 3 * len(widest) + 4
+        width = sum(widest) + 2 * len(widest) + 2
     Console(file=out, width=width, highlight=False, markup=False).print(shown)
 
 
 def print_documents(documents: Sequence[Document], out: IO[str], *, more: int = 0) -> None:
     """One table for each kind, in the order of the documents."""
     kinds = dict.fromkeys(document["kind"] for document in documents)
-    for kind in kinds:
+    for number, kind in enumerate(kinds):
         rows = [_row(document) for document in documents if document["kind"] == kind]
+        if number:
+            out.write("\n")
         print_table(columns_of(kind), rows, out)
     if more:
         out.write(f"… and {more} more; --format ndjson writes them all\n")

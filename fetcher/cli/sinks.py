@@ -169,11 +169,12 @@ class _AtTheEnd:
                 more += 1
         headings = ("TARGET", "OUTCOME", "RECORDS", "CHANGED", "NEXT DUE")
         cells = [
-            (row.target, row.outcome, str(row.records), str(row.changed), row.next_due or "-")
+            (row.target, row.outcome, str(row.records), str(row.changed), _minute(row.next_due))
             for row in rows
         ]
         print_table(headings, cells, self._out)
         if shown:
+            self._out.write("\n")
             print_documents(shown, self._out, more=more)
 
     async def _documents(self, rows: Sequence[Row]) -> AsyncGenerator[Document, None]:
@@ -190,6 +191,11 @@ class _AtTheEnd:
                     if done.isdisjoint(document["targets"]):
                         yield document
             done.add(key)
+
+
+def _minute(time: str | None) -> str:
+    """A time for people: to the minute."""
+    return f"{time[:10]} {time[11:16]} UTC" if time is not None else "-"
 
 
 async def _records_of(store: ReadStore, key: str) -> AsyncGenerator[Document, None]:
