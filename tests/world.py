@@ -17,10 +17,10 @@ from fetcher.store import Query, WriteStore, open_store
 from fetcher.targets import Target, parse_target
 from tests.clock import FakeClock
 
-__all__ = ["World", "open_world"]
+__all__ = ["SILENT", "World", "open_world"]
 
 
-_SILENT = structlog.wrap_logger(
+SILENT = structlog.wrap_logger(
     None, wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL)
 )
 
@@ -66,7 +66,7 @@ class World:
                 self.store,
                 way,
                 self.clock,
-                _SILENT,
+                SILENT,
                 patience=wait,
                 uniform=lambda low, high: low,
             )
