@@ -35,6 +35,10 @@ class Format(StrEnum):
         return self in (Format.FASTA, Format.GENBANK)
 
 
+_NUMBERS = ("LENGTH", "ASSETS", "RECORDS", "CHANGED", "TAXID")
+_SENTENCES = ("VALUE", "FOUND")
+_ELASTIC = ("NAME", "DEFINITION", "TAG", "TARGET", "MOLECULE")
+
 _COLUMNS: Mapping[str, tuple[tuple[str, str], ...]] = {
     "release": (
         ("REPOSITORY", "repository"),
@@ -98,24 +102,37 @@ def print_table(headings: Sequence[str], rows: Iterable[Sequence[str]], out: IO[
     from rich.text import Text
 
     cells = [[plain(cell) for cell in row] for row in rows]
+    widths = [max(map(len, column)) for column in zip(headings, *cells, strict=True)]
+    console = Console(file=out, highlight=False, markup=False, no_color=not out.isatty())
+    if out.isatty():
+        widths = _fit(headings, widths, console.width)
+    else:
+        console.width = sum(widths) + 2 * len(widths)
     shown = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    numbers = {"LENGTH", "ASSETS", "RECORDS", "CHANGED", "TAXID"}
-    fixed = {"ACCESSION", "TAG", "PUBLISHED", "UPDATED", "OUTCOME", *numbers}
-    for heading in headings:
+    for heading, width in zip(headings, widths, strict=True):
+        sentence = heading in _SENTENCES
         shown.add_column(
             heading,
-            justify="right" if heading in numbers else "left",
-            no_wrap=True,
-            overflow="ellipsis",
-            min_width=6 if heading in fixed else None,
+            justify="right" if heading in _NUMBERS else "left",
+            width=width,
+            no_wrap=not sentence,
+            overflow="fold" if sentence else "ellipsis",
         )
     for row in cells:
         shown.add_row(*(Text(cell) for cell in row))
-    width = None
-    if not out.isatty():
-        widest = [max(map(len, column)) for column in zip(headings, *cells, strict=True)]
-        width = sum(widest) + 2 * len(widest) + 2
-    Console(file=out, width=width, highlight=False, markup=False).print(shown)
+    console.print(shown)
+
+
+def _fit(headings: Sequence[str], widths: Sequence[int], room: int) -> list[int]:
+    """Widths that fit a terminal: sentences wrap, names end early, the rest stays whole."""
+    elastic = [n for n, heading in enumerate(headings) if heading in (*_SENTENCES, *_ELASTIC)]
+    fitted = list(widths)
+    while sum(fitted) + 2 * len(fitted) > room:
+        widest = max(elastic, key=lambda n: fitted[n], default=None)
+        if widest is None or fitted[widest] <= 8:
+            break
+        fitted[widest] -= 1
+    return fitted
 
 
 def print_documents(documents: Sequence[Document], out: IO[str], *, more: int = 0) -> None:
