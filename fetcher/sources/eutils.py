@@ -19,7 +19,7 @@ from fetcher.policy.verdict import Accept, Reply, Retry, Verdict, judge_ncbi
 from fetcher.sources.genbank import FlatFileSplitter, read_records
 from fetcher.transport import Request, Transport
 
-__all__ = ["Answer", "Eutils", "Found"]
+__all__ = ["SEARCH_REACH", "Answer", "Eutils", "Found"]
 
 # Records are handed on, and parsed in a worker thread, by the megabyte: enough to amortise the
 # hop between threads, little enough for memory.

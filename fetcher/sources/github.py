@@ -101,14 +101,16 @@ class GithubSource:
             if stop.error is not None:
                 yield ended_by(stop.error, each)
                 return
+            some = False
             try:
                 async with aclosing(self._repository(each, known)) as items:
                     async for item in items:
                         stop.heard()
+                        some = True
                         yield item
             except UpstreamError as error:
                 stop.learn(error)
-                yield ended_by(error, each)
+                yield ended_by(error, each, some=some)
 
         async with aclosing(fan_out(due, work, workers=self._workers)) as items:
             async for item in items:

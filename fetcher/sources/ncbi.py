@@ -13,7 +13,7 @@ from typing import Final
 from fetcher.errors import Malformed, NotFound, UpstreamError
 from fetcher.fan import fan_out
 from fetcher.models import Chunk, Due, Failure, Known, Outcome, OutcomeKind, Record
-from fetcher.sources.eutils import Answer, Eutils, Found
+from fetcher.sources.eutils import SEARCH_REACH, Answer, Eutils, Found
 from fetcher.sources.outcomes import AccountStop, canonical, ended_by
 
 __all__ = ["NcbiSource"]
@@ -68,6 +68,7 @@ class NcbiSource:
 
         async def work(job: _Group | Due) -> AsyncGenerator[Item, None]:
             left = _targets(job)
+            some = False
             if stop.error is None:
                 steps = self._group(job) if isinstance(job, _Group) else self._query(job, known)
                 try:
@@ -76,11 +77,12 @@ class NcbiSource:
                             stop.heard()
                             if isinstance(item, Outcome):
                                 left.pop(item.asked, None)
+                            some = isinstance(job, Due)
                             yield item
                 except UpstreamError as error:
                     stop.learn(error)
                     for each in left.values():
-                        yield ended_by(error, each)
+                        yield ended_by(error, each, some=some)
                 return
             for each in left.values():
                 yield ended_by(stop.error, each)
@@ -164,13 +166,13 @@ class NcbiSource:
         found = await self._eutils.search(target.database, target.name)
         result = _Set(due, found)
         start = 0
-        while start < result.found.count:
-            size = min(PAGE, result.found.count - start)
+        while start < (reach := min(result.found.count, SEARCH_REACH)):
+            size = min(PAGE, reach - start)
             async with aclosing(self._page(result, start, size)) as chunks:
                 async for chunk in chunks:
                     yield chunk
             start += size
-        if not result.missing:
+        if not result.missing and len(result.seen) >= result.found.count:
             left = [
                 id_
                 async for id_ in known.ids("sequence", target.key)
@@ -316,6 +318,12 @@ def _queried(result: _Set) -> Outcome:
         message = f"{len(result.missing)} of {count} records did not come: {name}: {error}"
         failure = Failure(message, error.evidence)
         return Outcome(due.target, target, OutcomeKind.PARTIAL, failure, tuple(result.missing))
+    if count > SEARCH_REACH:
+        message = (
+            f"the search finds {count:,} records, and NCBI lets no more than the first "
+            f"{SEARCH_REACH:,} be reached; split the query, by date or by taxon"
+        )
+        return Outcome(due.target, target, OutcomeKind.PARTIAL, Failure(message))
     if len(result.seen) < count:
         message = f"the search finds {count} records, and {len(result.seen)} came"
         return Outcome(due.target, target, OutcomeKind.PARTIAL, Failure(message))

@@ -64,9 +64,14 @@ def canonical(due: Due) -> Target:
     return parse_target(due.state.key) if due.state is not None else due.target
 
 
-def ended_by(error: UpstreamError, due: Due) -> Outcome:
-    """The outcome of a poll that an error ended; what is stored stays as it is."""
+def ended_by(error: UpstreamError, due: Due, *, some: bool = False) -> Outcome:
+    """The outcome of a poll that an error ended; what is stored stays as it is.
+
+    `some` says that records came before it did.
+    """
     kind = next((kind for cls, kind in _KINDS if isinstance(error, cls)), OutcomeKind.FAILED)
+    if some:
+        kind = OutcomeKind.PARTIAL
     retry_at = error.retry_at if isinstance(error, RateLimited | Unreachable) else None
     missing = (due.target.name,) if kind is OutcomeKind.NOT_FOUND else ()
     return Outcome(

@@ -1,6 +1,7 @@
 """Tables that fit, and text that can do nothing to a terminal."""
 
 import io
+import re
 
 import pytest
 
@@ -18,9 +19,10 @@ def test_a_table_fits_the_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     """Names end early, what tells rows apart stays whole."""
     out = Terminal()
     monkeypatch.setenv("COLUMNS", "60")
+    monkeypatch.setenv("TERM", "xterm")
     rows = [("NC_003355.1", "Wasabi mottle virus, complete genome and more of it", "6298")]
     print_table(("ACCESSION", "DEFINITION", "LENGTH"), rows, out)
-    lines = out.getvalue().splitlines()
+    lines = re.sub(r"\x1b\[[0-9;]*m", "", out.getvalue()).splitlines()
     assert all(len(line) <= 60 for line in lines)
     assert "NC_003355.1" in lines[-1]
     assert "6298" in lines[-1]

@@ -135,6 +135,28 @@ async def test_a_large_query_comes_in_pages(world: World) -> None:
     assert len(world.asked("efetch")) == 3
 
 
+async def test_a_query_beyond_reach_says_so(world: World) -> None:
+    """The first ten thousand are stored; that this is not all is an outcome, never a success."""
+    world.upstream.ncbi.populate(10_100, length=60)
+    target = "ncbi:nuccore?all[filter]"
+    polled = (await world.poll(target))[target]
+    assert (polled.state.outcome, polled.state.records) == ("partial", 10_000)
+    assert polled.state.failure is not None
+    assert "10,100" in polled.state.failure.message
+
+
+async def test_a_query_that_breaks_off_is_partial(world: World) -> None:
+    """What came is stored, and the next poll gets the rest."""
+    world.upstream.ncbi.populate(700)
+    world.upstream.faults.append(Fault("retstart=500", "status", times=None, status=500))
+    target = "ncbi:nuccore?all[filter]"
+    polled = (await world.poll(target))[target]
+    assert (polled.state.outcome, polled.state.records) == ("partial", 500)
+    world.upstream.faults.clear()
+    polled = (await world.poll(target))[target]
+    assert (polled.state.outcome, polled.state.records) == ("changed", 700)
+
+
 async def test_a_record_that_a_query_lacks_is_named(twenty: World) -> None:
     """Silently left out of the page and of its own request: partial, with its name."""
     fault = Fault("efetch", "drop", times=None, accessions=(ACCESSIONS[3],))
