@@ -164,7 +164,7 @@ class Refresher:
         known = dict(await self._store.targets_by_name(names))
         counts = await self._counts([outcome.target for outcome in outcomes])
         ended = []
-        for outcome in outcomes:
+        for outcome in map(self._logged, outcomes):
             due = run.due[outcome.asked]
             old = known.get(outcome.target.fold) or due.state
             tally = run.tallies.pop(outcome.target.key, _Tally())
@@ -173,6 +173,16 @@ class Refresher:
             ended.append(Polled(outcome.asked, state, tally.changed))
             self._tell(old, state, tally.changed)
         return ended
+
+    def _logged(self, outcome: Outcome) -> Outcome:
+        """An error of ours can be found in the log by the id that its target carries."""
+        failure = outcome.failure
+        if outcome.kind is not OutcomeKind.FAILED or failure is None or failure.log_id:
+            return outcome
+        log_id = uuid4().hex[:12]
+        self._log.error(failure.message, log_id=log_id, target=outcome.target.key)
+        message = f"{failure.message} (logged as {log_id})"
+        return replace(outcome, failure=replace(failure, message=message, log_id=log_id))
 
     async def _counts(self, targets: Sequence[Target]) -> Mapping[str, int]:
         """Records that each target has now, by its key."""

@@ -21,6 +21,7 @@ from fetcher.store.protocol import WriteStore
 __all__ = ["check"]
 
 _PATIENCE = 10.0
+PLACEHOLDER = "you@example.org"
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +55,10 @@ async def _findings(settings: Settings, common: Common) -> AsyncIterator[_Findin
     clock = SystemClock()
     watched = sum(len(watch.targets) for watch in settings.watches)
     source = str(settings.source) if settings.source is not None else "defaults and environment"
-    yield _Finding("settings", True, f"{source}: {watched} targets watched")
+    hint = ""
+    if settings.ncbi.email == PLACEHOLDER:
+        hint = f"; ncbi.email is still {PLACEHOLDER}: NCBI writes there before it blocks anybody"
+    yield _Finding("settings", True, f"{source}: {watched} targets watched{hint}")
     where = settings.store.shown
     try:
         async with await open_store(settings.store.url, clock=clock) as store:

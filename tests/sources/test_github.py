@@ -312,6 +312,7 @@ async def test_faults_end_in_their_outcome(
     assert polled.state.outcome == outcome
     assert polled.state.failure is not None
     assert (polled.state.records, polled.state.failures) == (5, 1)
+    assert (polled.state.failure.log_id is not None) == (outcome == "failed")
     world.upstream.faults.clear()
     assert await world.outcome(repo) == "unchanged"
 
