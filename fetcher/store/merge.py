@@ -79,9 +79,9 @@ def merge_record(
         return _REFUSED
     targets = _targets(old["targets"], batch)
     returned = old.get("withdrawn_at") is not None
-    extra = _extra(record, old)
     if old["digest"] == record.digest and not returned:
-        quiet = {key: value for key, value in extra.items() if not _covers(old, key, value)}
+        told = _told(record)
+        quiet = {key: value for key, value in told.items() if not _covers(old, key, value)}
         if targets == old["targets"] and not quiet:
             return _SAME
         return Merged("touched", _with(old, {**quiet, "targets": targets}))
@@ -92,7 +92,7 @@ def merge_record(
     }
     if returned:
         fields["withdrawn_at"] = old["withdrawn_at"]
-    document = {**_fresh(record, batch, stamp, now), **extra}
+    document = {**_fresh(record, batch, stamp, now), **_kept(record, old)}
     document["targets"] = targets
     document["revision"] = old["revision"] + 1
     document["history"] = _history(old, document["revision"], now, fields)
@@ -117,12 +117,17 @@ def merge_removal(
         if targets == old["targets"]:
             return _SAME
         return Merged("touched", _with(old, {"targets": targets}))
+    # A record that went before its repository was renamed moves with it, too.
+    targets = [batch.target if key == batch.formerly else key for key in old["targets"]]
+    targets = list(dict.fromkeys(targets))
     if old.get("withdrawn_at") is not None:
-        return _SAME
+        moved = targets != old["targets"]
+        return Merged("touched", _with(old, {"targets": targets})) if moved else _SAME
     revision = old["revision"] + 1
     changes = {
         "withdrawn_at": now,
         "changed_at": now,
+        "targets": targets,
         "revision": revision,
         "history": _history(old, revision, now, {"withdrawn_at": None}),
         "stamp": stamp.document(),
@@ -205,7 +210,8 @@ def _fresh(record: Record, batch: Batch, stamp: Stamp, now: datetime) -> Documen
         "kind": record.kind,
         "targets": [batch.target],
         **record.content,
-        **_extra(record),
+        **dict.fromkeys(key for key in record.extra if key not in record.content),
+        **_told(record),
         "withdrawn_at": None,
         "digest": record.digest,
         "revision": 1,
@@ -218,11 +224,21 @@ def _fresh(record: Record, batch: Batch, stamp: Stamp, now: datetime) -> Documen
     }
 
 
-def _extra(record: Record, old: Document | None = None) -> dict[str, Any]:
-    """What is told beside the content; what this way of asking does not tell stays known."""
-    extra = {**record.extra, **({} if record.flat is None else {"flat": record.flat})}
-    known = old or {}
-    return {key: known.get(key) if value is None else value for key, value in extra.items()}
+def _told(record: Record) -> dict[str, Any]:
+    """What is told beside the content; None is not told."""
+    extra = {key: value for key, value in record.extra.items() if value is not None}
+    return extra if record.flat is None else {**extra, "flat": record.flat}
+
+
+def _kept(record: Record, old: Document) -> dict[str, Any]:
+    """What is known of the things that this way of asking does not tell."""
+    keys = {
+        key
+        for key, value in record.extra.items()
+        if value is None and key in old and key not in record.content
+    }
+    blobs = {key: blob for key, blob in old.get("blobs", {}).items() if key in keys}
+    return {**{key: old[key] for key in keys}, **({"blobs": blobs} if blobs else {})}
 
 
 def _with(old: Document, changes: Document) -> Document:

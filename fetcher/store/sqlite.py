@@ -8,6 +8,7 @@ tear.
 
 import asyncio
 import json
+import sqlite3
 from collections.abc import (
     Awaitable,
     Callable,
@@ -15,6 +16,7 @@ from collections.abc import (
     Mapping,
     Sequence,
 )
+from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import count
 from pathlib import Path
@@ -24,7 +26,7 @@ from urllib.parse import quote
 import aiosqlite
 
 from fetcher.documents import Document, Kind, time_text
-from fetcher.errors import LeaseLost, SchemaTooNew, StoreUnavailable
+from fetcher.errors import LeaseLost, SchemaTooNew, StoreUnavailable, UsageError
 from fetcher.models import Batch, Clock, Lease, TargetState, Written
 from fetcher.shield import Shield
 from fetcher.store.merge import Stamp, Step, merge_all, summarised
@@ -38,6 +40,7 @@ from fetcher.store.sqlite_schema import (
     from_row,
     mapped,
     to_row,
+    to_text,
 )
 from fetcher.store.states import state_document
 
@@ -45,11 +48,10 @@ __all__ = ["SqliteStore"]
 
 T = TypeVar("T")
 
-# SQLite takes 32,766 parameters in one statement, older builds 999.
-_PARAMETERS: Final = 500
+_PREFIX: Final = "sqlite:///"
 _BLOB_PART: Final = 1 << 20
 _BUSY_MILLISECONDS: Final = 10_000
-_STATE_TIMES: Final = ("last_attempt", "last_success", "last_change", "reconciled_at", "next_due")
+_RETRY_SECONDS: Final = 0.02
 
 
 class SqliteStore(SqliteReader):
@@ -66,17 +68,20 @@ class SqliteStore(SqliteReader):
     @classmethod
     async def open(cls, url: str, clock: Clock, *, create: bool) -> "SqliteStore":
         """Raises `StoreUnavailable` or `SchemaTooNew`."""
-        path = url.partition(":")[2].removeprefix("///")
+        path = _path(url)
         file = Path(path)
         if not create and not file.exists():  # noqa: ASYNC240 - once, before anything runs
             raise StoreUnavailable(f"there is no store at {path} yet; `fetcher fetch` makes one")
         if create and not file.parent.is_dir():
             raise StoreUnavailable(f"the store {path} cannot be made: its folder does not exist")
+        if file.is_dir():  # noqa: ASYNC240
+            raise StoreUnavailable(f"the store {path} cannot be opened: it is a folder")
         with mapped(path):
             writer = await _connect(path, create=create)
             try:
-                await _prepare(writer, path, create=create)
+                await _prepare(writer, path, clock, create=create)
                 reader = await _connect(path, create=False)
+                await reader.execute("PRAGMA query_only = ON")
             except BaseException:
                 await writer.close()
                 raise
@@ -194,10 +199,11 @@ class SqliteStore(SqliteReader):
             steps, rows_by_kind, blobs = await asyncio.to_thread(
                 _merged, stored, batches, stamps, now
             )
-            await self._put(rows_by_kind, blobs)
-            await self._writer.execute(
-                "UPDATE leases SET n = n + ? WHERE account = ?", (len(steps), lease.account)
-            )
+            if rows_by_kind:  # else nothing is written, and nothing to be flushed to the disk
+                await self._put(rows_by_kind, blobs)
+                await self._writer.execute(
+                    "UPDATE leases SET n = n + ? WHERE account = ?", (len(steps), lease.account)
+                )
             return summarised(steps, batches)
 
         return await self._transaction(body)
@@ -214,7 +220,7 @@ class SqliteStore(SqliteReader):
             )
             await self._writer.executemany("INSERT OR IGNORE INTO blobs VALUES (?, ?, ?)", parts)
         for kind, pairs in rows.items():
-            names = 7 + len(columns(kind))
+            names = 8 + len(columns(kind))
             await self._writer.executemany(
                 f"INSERT OR REPLACE INTO {COLLECTIONS[kind]} VALUES ({marks(range(names))})",
                 (row for row, _ in pairs),
@@ -245,23 +251,25 @@ class SqliteStore(SqliteReader):
 
         async def body() -> None:
             await self._check(lease)
-            for state in states:
-                document = state_document(state)
-                text = json.dumps(document, ensure_ascii=False, default=time_text)
-                due = time_text(state.next_due) if state.next_due is not None else None
-                cursor = await self._writer.execute(
-                    "INSERT INTO targets VALUES (?, ?, ?, ?) ON CONFLICT (_id) DO UPDATE SET "
-                    "document = excluded.document, token = excluded.token, "
-                    "next_due = excluded.next_due WHERE token <= excluded.token",
-                    (state.id, text, lease.token, due),
+            last = {state.id: state for state in states}
+            for part in some(list(last)):
+                later = await self._writer.execute_fetchall(
+                    f"SELECT _id FROM targets WHERE _id IN ({marks(part)}) AND token > ?",
+                    (*part, lease.token),
                 )
-                if cursor.rowcount == 0:
-                    raise LeaseLost(f"a later leader has polled {state.key} already")
-                await self._writer.execute("DELETE FROM target_names WHERE _id = ?", (state.id,))
-                await self._writer.executemany(
-                    "INSERT OR REPLACE INTO target_names VALUES (?, ?)",
-                    ((name, state.id) for name in state.names),
-                )
+                for (id_,) in later:
+                    raise LeaseLost(f"a later leader has polled {last[id_].key} already")
+            await self._writer.executemany(
+                "INSERT OR REPLACE INTO targets VALUES (?, ?, ?, ?)",
+                (_state_row(replace(state, token=lease.token)) for state in last.values()),
+            )
+            await self._writer.executemany(
+                "DELETE FROM target_names WHERE _id = ?", ((id_,) for id_ in last)
+            )
+            await self._writer.executemany(
+                "INSERT OR IGNORE INTO target_names VALUES (?, ?)",
+                ((name, state.id) for state in last.values() for name in state.names),
+            )
 
         await self._transaction(body)
 
@@ -271,18 +279,24 @@ class SqliteStore(SqliteReader):
         async def whole() -> T:
             async with self._writing:
                 with mapped(self._path):
-                    # IMMEDIATE takes the write lock first, so that what is read stays true.
-                    await self._writer.execute("BEGIN IMMEDIATE")
                     try:
+                        # IMMEDIATE takes the write lock first, so that what is read stays true.
+                        await self._writer.execute("BEGIN IMMEDIATE")
                         result = await body()
                         await self._writer.execute("COMMIT")
                     except BaseException:
-                        if self._writer.in_transaction:
-                            await self._writer.execute("ROLLBACK")
+                        # Cancelled by the end of the loop, a call may still be under way in the
+                        # thread; this one comes after it, and does nothing where all is over.
+                        await self._writer.rollback()
                         raise
                     return result
 
         return await self._shield.run(whole())
+
+
+def _state_row(state: TargetState) -> tuple[object, ...]:
+    due = time_text(state.next_due) if state.next_due is not None else None
+    return state.id, to_text(state_document(state)), state.token, due
 
 
 def _merged(
@@ -322,25 +336,41 @@ async def _connect(path: str, *, create: bool) -> aiosqlite.Connection:
     return connection
 
 
-async def _prepare(writer: aiosqlite.Connection, path: str, *, create: bool) -> None:
+async def _prepare(writer: aiosqlite.Connection, path: str, clock: Clock, *, create: bool) -> None:
+    """Gets a file ready; while others make the same file, SQLite refuses without waiting."""
+    until = clock.monotonic() + _BUSY_MILLISECONDS / 1000
+    while True:
+        try:
+            await _make(writer, path, create=create)
+        except sqlite3.OperationalError as error:
+            busy = error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY
+            if not busy or clock.monotonic() >= until:
+                raise
+            await writer.rollback()
+            await clock.sleep(_RETRY_SECONDS)
+        else:
+            return
+
+
+async def _make(writer: aiosqlite.Connection, path: str, *, create: bool) -> None:
     """Makes the tables in a new file; refuses files that are not ours or too new."""
-    version = await _pragma(writer, "user_version")
-    if version > SCHEMA_VERSION:
-        raise SchemaTooNew(
-            f"the store {path} was written by a newer fetcher (schema {version}, this one knows "
-            f"{SCHEMA_VERSION}); update the fetcher"
-        )
     ((tables,),) = await writer.execute_fetchall("SELECT count(*) FROM sqlite_master")
     ours = await _pragma(writer, "application_id") == APPLICATION_ID
     if tables and not ours:
         raise StoreUnavailable(f"{path} is a database of another program")
+    version = await _pragma(writer, "user_version")
+    if ours and version > SCHEMA_VERSION:
+        raise SchemaTooNew(
+            f"the store {path} was written by a newer fetcher (schema {version}, this one knows "
+            f"{SCHEMA_VERSION}); update the fetcher"
+        )
     if not create:
         if not ours:
             raise StoreUnavailable(f"the store {path} is empty; `fetcher fetch` fills it")
         return
+    await writer.execute("PRAGMA journal_mode = WAL")
     if version == SCHEMA_VERSION:
         return
-    await writer.execute("PRAGMA journal_mode = WAL")
     await writer.execute("BEGIN IMMEDIATE")
     # Another process may have come first while this one waited for the lock.
     if await _pragma(writer, "user_version") == 0:
@@ -354,6 +384,13 @@ async def _prepare(writer: aiosqlite.Connection, path: str, *, create: bool) -> 
 async def _pragma(connection: aiosqlite.Connection, name: str) -> int:
     ((value,),) = await connection.execute_fetchall(f"PRAGMA {name}")
     return int(value)
+
+
+def _path(url: str) -> str:
+    path = url[len(_PREFIX) :]
+    if not url.lower().startswith(_PREFIX) or not path or path == ":memory:":
+        raise UsageError(f"{url!r} names no file; write sqlite:///FILE or sqlite:////ABSOLUTE")
+    return path
 
 
 def _time(epoch: float) -> datetime:

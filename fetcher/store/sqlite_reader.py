@@ -1,4 +1,10 @@
-"""The read side of the embedded store; it needs no more than a connection that may read."""
+"""The read side of the embedded store; it needs no more than a connection that may read.
+
+What is long is read page by page, each page a statement of its own that begins behind the last
+row of the one before. A statement that stayed open would hold its snapshot, and every other read
+of this connection with it, in the past (https://www.sqlite.org/isolation.html), and keep the
+write-ahead log from being cut.
+"""
 
 import json
 from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping, Sequence
@@ -9,17 +15,22 @@ from typing import Any, Final, Self
 import aiosqlite
 
 from fetcher.documents import Document, Kind
-from fetcher.errors import StoreUnavailable
 from fetcher.models import Clock, TargetState
 from fetcher.store.protocol import COLLECTIONS, Query
 from fetcher.store.spill import restore
-from fetcher.store.sqlite_schema import columns, from_row, mapped, read_time
-from fetcher.store.states import state_from
+from fetcher.store.sqlite_schema import columns, from_row, mapped, scalar
+from fetcher.store.states import bearer, state_from
+from fetcher.store.times import read_time
 
 __all__ = ["SqliteReader", "marks", "some"]
 
 # SQLite takes 32,766 parameters in one statement, older builds 999.
 _PARAMETERS: Final = 500
+# Ids of a page; documents read at once, first and at most, and about how many bytes of them.
+_IDS: Final = 5_000
+_FIRST: Final = 16
+_ROWS: Final = 64
+_PAGE_BYTES: Final = 4 << 20
 _STATE_TIMES: Final = ("last_attempt", "last_success", "last_change", "reconciled_at", "next_due")
 
 
@@ -51,22 +62,25 @@ class SqliteReader:
 
     async def targets_by_name(self, names: Sequence[str]) -> Mapping[str, TargetState]:
         """See `ReadStore`."""
-        found: dict[str, TargetState] = {}
+        claims: dict[str, list[TargetState]] = {}
         for part in some(names):
             rows = await self._rows(
                 f"SELECT name, document FROM target_names JOIN targets USING (_id) "
                 f"WHERE name IN ({marks(part)})",
                 part,
             )
-            found.update((name, _state(text)) for name, text in rows)
-        return found
+            for name, text in rows:
+                claims.setdefault(name, []).append(_state(text))
+        return {name: bearer(name, states) for name, states in claims.items()}
 
     async def targets(self) -> AsyncGenerator[TargetState, None]:
         """See `ReadStore`."""
-        rows = self._stream("SELECT document FROM targets ORDER BY _id", ())
-        async with aclosing(rows):
-            async for (text,) in rows:
-                yield _state(text)
+        async with aclosing(
+            self._paged(("_id",), "targets WHERE 1", (), beside=", document")
+        ) as pages:
+            async for page in pages:
+                for _, text in page:
+                    yield _state(text)
 
     async def record(self, kind: Kind, id_: str) -> Document | None:
         """See `ReadStore`."""
@@ -77,19 +91,28 @@ class SqliteReader:
 
     async def records(self, query: Query, *, whole: bool = True) -> AsyncGenerator[Document, None]:
         """See `ReadStore`."""
-        tail, values = _where(query)
-        order = "published_at DESC, _id" if query.newest_first else "_id"
-        limit = "" if query.limit is None else f" LIMIT {query.limit:d}"
-        sql = f"SELECT document, flat FROM {tail} ORDER BY {order}{limit}"
-        async with aclosing(self._stream(sql, values)) as rows:
-            async for text, flat in rows:
-                document = from_row(text, flat)
-                yield await self._whole(document) if whole else document
+        size = _FIRST
+        async with aclosing(self._found(query)) as pages:
+            async for ids in pages:
+                while ids:
+                    # As many at once as fit into some megabytes, by the size of those before.
+                    part, ids = ids[:size], ids[size:]
+                    rows = await self._rows(
+                        f"SELECT _id, document, flat FROM {COLLECTIONS[query.kind]} "
+                        f"WHERE _id IN ({marks(part)})",
+                        part,
+                    )
+                    weight = sum(len(text) + len(flat or b"") for _, text, flat in rows)
+                    size = max(1, min(_ROWS, _PAGE_BYTES * len(rows) // max(weight, 1)))
+                    by_id = {id_: (text, flat) for id_, text, flat in rows}
+                    for found in (by_id.pop(id_) for id_ in part if id_ in by_id):
+                        document = from_row(*found)
+                        yield await self._whole(document) if whole else document
 
     async def count(self, query: Query) -> int:
         """See `ReadStore`."""
-        tail, values = _where(query)
-        ((found,),) = await self._rows(f"SELECT count(*) FROM {tail}", values)
+        source, values = _where(query)
+        ((found,),) = await self._rows(f"SELECT count(*) FROM {source}", values)
         return int(found)
 
     async def counts(self, kind: Kind, targets: Sequence[str]) -> Mapping[str, int]:
@@ -109,7 +132,7 @@ class SqliteReader:
         found: dict[str, str] = {}
         for part in some(ids):
             rows = await self._rows(
-                f"SELECT _id, json_extract(document, '$.digest') FROM {COLLECTIONS[kind]} "
+                f"SELECT _id, digest FROM {COLLECTIONS[kind]} "
                 f"WHERE _id IN ({marks(part)}) AND NOT withdrawn",
                 part,
             )
@@ -118,36 +141,63 @@ class SqliteReader:
 
     async def ids(self, kind: Kind, target: str) -> AsyncGenerator[str, None]:
         """See `ReadStore`."""
-        sql = (
-            f"SELECT _id FROM record_targets JOIN {COLLECTIONS[kind]} USING (_id) "
-            "WHERE target = ? AND kind = ? AND NOT withdrawn ORDER BY _id"
-        )
-        async with aclosing(self._stream(sql, (target, kind))) as rows:
-            async for (id_,) in rows:
-                yield id_
+        async with aclosing(self._found(Query(kind, target, withdrawn=False))) as pages:
+            async for page in pages:
+                for id_ in page:
+                    yield id_
+
+    async def _found(self, query: Query) -> AsyncGenerator[list[str], None]:
+        """The ids that a query finds, in its order, by the page."""
+        source, values = _where(query)
+        order: tuple[str, ...] = ("_id",)
+        if query.newest_first and "published_at" in columns(query.kind):
+            order = ("published_at", "_id")
+        async with aclosing(self._paged(order, source, values, query.limit)) as pages:
+            async for page in pages:
+                yield [row[-1] for row in page]
 
     async def _whole(self, document: Document) -> Document:
-        if "blobs" not in document:
-            return document
         blobs: dict[str, bytes] = {}
-        for blob in document["blobs"].values():
-            parts = self._stream(
-                "SELECT data FROM blobs WHERE digest = ? ORDER BY part", (blob["digest"],)
-            )
-            blobs[blob["digest"]] = b"".join([data async for (data,) in parts])
-            if len(blobs[blob["digest"]]) != blob["length"]:
-                raise StoreUnavailable(f"the store {self._path} lacks a part of {document['_id']}")
+        for digest in {blob["digest"] for blob in document.get("blobs", {}).values()}:
+            sql = "SELECT data FROM blobs WHERE digest = ? ORDER BY part"
+            blobs[digest] = b"".join(data for (data,) in await self._rows(sql, (digest,)))
         return restore(document, blobs)
 
     async def _rows(self, sql: str, values: Sequence[object]) -> list[Any]:
         with mapped(self._path):
             return list(await self._reader.execute_fetchall(sql, tuple(values)))
 
-    async def _stream(self, sql: str, values: Sequence[object]) -> AsyncGenerator[Any, None]:
-        with mapped(self._path):
-            async with self._reader.execute(sql, tuple(values)) as cursor:
-                async for row in cursor:
-                    yield row
+    async def _paged(
+        self,
+        order: Sequence[str],
+        source: str,
+        values: Sequence[object],
+        limit: int | None = None,
+        beside: str = "",
+    ) -> AsyncGenerator[list[Any], None]:
+        """Pages of what a source has: the columns of the order, and those `beside` them.
+
+        The last column of the order is the `_id`, ascending; one before it descends, and those
+        without a value come last, in a page of their own because they compare with nothing.
+        """
+        left = limit
+        after: Sequence[object] | None = None
+        while left is None or left > 0:
+            size = _IDS if left is None else min(_IDS, left)
+            behind, keys = _behind(order, after)
+            page = await self._rows(
+                f"SELECT {', '.join(order)}{beside} FROM {source}{behind} "
+                f"ORDER BY {' DESC, '.join(order)} LIMIT {size:d}",
+                (*values, *keys),
+            )
+            yield page
+            left = left - len(page) if left is not None else None
+            if len(page) == size:
+                after = page[-1][: len(order)]
+            elif len(order) == 2 and (after is None or after[0] is not None):
+                after = (None, "")
+            else:
+                return
 
 
 def _where(query: Query) -> tuple[str, list[object]]:
@@ -159,14 +209,30 @@ def _where(query: Query) -> tuple[str, list[object]]:
         table = f"record_targets JOIN {table} USING (_id)"
         conditions += ["target = ?", "kind = ?"]
         values += [query.target, query.kind]
-    for name, value in query.where.items():
-        if name not in columns(query.kind):
-            raise ValueError(f"{query.kind} has no index on {name}")
+    for name, value in query.conditions().items():
         conditions.append(f"{name} IS ?")
-        values.append(value)
+        values.append(scalar(name, value))
     if query.withdrawn is not None:
         conditions.append("withdrawn" if query.withdrawn else "NOT withdrawn")
     return f"{table} WHERE {' AND '.join(conditions or ['1'])}", values
+
+
+def _behind(order: Sequence[str], after: Sequence[object] | None) -> tuple[str, Sequence[object]]:
+    """The condition for what comes after a row in this order, and its values."""
+    first = order[0]
+    match after:
+        case None if len(order) == 1:
+            return "", ()
+        case None:
+            return f" AND {first} IS NOT NULL", ()
+        case (id_,):
+            return " AND _id > ?", (id_,)
+        case (None, id_):
+            return f" AND {first} IS NULL AND _id > ?", (id_,)
+        case (value, id_):
+            # The first half lets the index find the place.
+            return f" AND {first} <= ? AND ({first} < ? OR _id > ?)", (value, value, id_)
+    raise AssertionError(after)
 
 
 def _state(text: str) -> TargetState:

@@ -1,5 +1,6 @@
 """A target's state as a document, the same in every store."""
 
+from collections.abc import Iterable
 from dataclasses import asdict
 from typing import Any
 
@@ -7,7 +8,7 @@ from fetcher.documents import Document
 from fetcher.errors import Evidence
 from fetcher.models import Failure, OutcomeKind, TargetState
 
-__all__ = ["state_document", "state_from"]
+__all__ = ["bearer", "state_document", "state_from"]
 
 
 def state_document(state: TargetState) -> Document:
@@ -33,3 +34,11 @@ def state_from(document: Document) -> TargetState:
     values["names"] = tuple(document["names"])
     values["missing"] = tuple(document["missing"])
     return TargetState(id=document["_id"], **values)
+
+
+def bearer(name: str, states: Iterable[TargetState]) -> TargetState:
+    """Which of several targets a folded key means: who bears it now, before who once did.
+
+    A repository that was renamed leaves a name that somebody else may take.
+    """
+    return max(states, key=lambda each: (each.key.lower() == name.lower(), each.token, each.id))

@@ -1,68 +1,14 @@
 """What every store does: the same suite over SQLite and MongoDB."""
 
 import asyncio
-from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
-import pytest
-
-from fetcher.documents import Kind
-from fetcher.errors import Evidence, LeaseLost
-from fetcher.models import Batch, Failure, Lease, OutcomeKind, Record, TargetState
-from fetcher.policy.digest import digest
+from fetcher.models import Lease
 from fetcher.store import Query, WriteStore, open_store
 from fetcher.store.merge import HISTORY
 from tests.clock import FakeClock
-
-T0 = datetime(2026, 11, 23, 10, 15, tzinfo=UTC)
-KEY = "github:virtool/virtool"
-
-
-def release(number: int = 1, body: str = "text", **more: Any) -> Record:
-    extra = more.pop("extra", {})
-    version = more.pop("version", (0, None))
-    content = {
-        "repository": "virtool/virtool",
-        "repository_id": 7,
-        "release_id": number,
-        "tag": f"v{number}",
-        "body": body,
-        "published_at": T0 + timedelta(days=number),
-        "assets": [],
-        **more,
-    }
-    id_ = f"github:7:{number}"
-    return Record(id_, "release", content, "https://x/", digest(content), version, extra)
-
-
-def sequence(accession: str = "NC_1", version: int = 1, **more: Any) -> Record:
-    flat = more.pop("flat", b"flat")
-    content = {
-        "database": "nuccore",
-        "accession": accession,
-        "version": version,
-        "accession_version": f"{accession}.{version}",
-        "organism": "Tobacco mosaic virus",
-        "taxid": 12242,
-        "update_date": T0,
-        "sequence": "ACGT",
-        "features": [],
-        **more,
-    }
-    id_ = f"nuccore:{accession}.{version}"
-    return Record(id_, "sequence", content, "https://x/", digest(content), (version, T0), {}, flat)
-
-
-def batch(*records: Record, at: datetime = T0, target: str = KEY, **more: Any) -> Batch:
-    kind: Kind = more.pop("kind", records[0].kind if records else "release")
-    return Batch(kind, target, at, records, **more)
-
-
-async def take(store: WriteStore, account: str = "a", owner: str = "me", ttl: float = 30) -> Lease:
-    lease = await store.acquire(account, owner, ttl)
-    assert lease is not None
-    return lease
+from tests.store.build import KEY, T0, batch, release, sequence, take
 
 
 async def test_a_record_is_added_once(store: WriteStore) -> None:
@@ -210,162 +156,6 @@ async def test_stamps_grow_and_the_watermark_follows(store: WriteStore) -> None:
     assert seen == sorted(set(seen))
 
 
-async def test_a_lease_has_one_holder_and_a_growing_token(
-    store: WriteStore, clock: FakeClock
-) -> None:
-    """Free, taken, given back with its budget, taken again."""
-    lease = await take(store)
-    assert await store.acquire("a", "you", 30) is None
-    held = await store.lease("a")
-    assert held is not None
-    assert held.owner == "me"
-    other = await take(store, "b", "you")
-    assert other.token > lease.token
-    renewed = await store.renew(lease, 60, {"sent": [1]})
-    assert renewed.token == lease.token
-    await store.release(renewed, {"sent": [1, 2]})
-    assert await store.lease("a") is None
-    again = await take(store, owner="you")
-    assert again.token > other.token
-    assert again.budget == {"sent": [1, 2]}
-    with pytest.raises(LeaseLost):
-        await store.renew(lease, 30, {})
-    await store.release(lease, {})
-    held = await store.lease("a")
-    assert held is not None
-    assert held.owner == "you"
-
-
-async def test_a_lease_runs_out(store: WriteStore, clock: FakeClock) -> None:
-    """A dead holder's lease is free after its time, and not before."""
-    await take(store, ttl=0.3)
-    assert await store.acquire("a", "you", 30) is None
-    clock.advance(0.4)
-    async with asyncio.timeout(5):
-        while (lease := await store.acquire("a", "you", 30)) is None:
-            await asyncio.sleep(0.02)
-    assert lease.owner == "you"
-
-
-async def test_one_of_many_gets_a_lease(store_url: str, clock: FakeClock) -> None:
-    """However many ask at once, from connections of their own."""
-    stores = [await open_store(store_url, clock=clock) for _ in range(5)]
-    try:
-        for number in range(5):
-            taken = await asyncio.gather(
-                *(each.acquire(f"a{number}", f"o{n}", 30) for n, each in enumerate(stores))
-            )
-            assert sum(lease is not None for lease in taken) == 1
-    finally:
-        for each in stores:
-            await each.close()
-
-
-async def test_a_late_writer_writes_nothing(store: WriteStore) -> None:
-    """Once somebody else has the account, its former leader is refused."""
-    old = await take(store)
-    await store.write(old, [batch(release(body="old"))])
-    await store.release(old, {})
-    new = await take(store, owner="you")
-    await store.write(new, [batch(release(body="new"))])
-    with pytest.raises(LeaseLost):
-        await store.write(old, [batch(release(body="late"), at=T0 + timedelta(days=1))])
-    with pytest.raises(LeaseLost):
-        await store.publish(old)
-    with pytest.raises(LeaseLost):
-        await store.save_targets(old, [state(token=old.token)])
-    document = await store.record("release", "github:7:1")
-    assert document is not None
-    assert document["body"] == "new"
-
-
-def state(**more: Any) -> TargetState:
-    values: dict[str, Any] = {
-        "id": KEY,
-        "key": KEY,
-        "names": (KEY, "github:old/name"),
-        "account": "a",
-        "outcome": OutcomeKind.RATE_LIMITED,
-        "failure": Failure("later", Evidence(403, "ID", "https://x", "quote"), T0),
-        "missing": ("X", "Y"),
-        "cursor": {"etag": 'W/"x"', "pages": 1},
-        "facts": {"repository_id": 7, "latest": None},
-        "records": 3,
-        "failures": 2,
-        "last_attempt": T0,
-        "next_due": T0 + timedelta(minutes=1),
-        **more,
-    }
-    return TargetState(**values)
-
-
-async def test_a_target_is_found_by_all_its_names(store: WriteStore) -> None:
-    """State comes back as it was saved, under every name."""
-    lease = await take(store)
-    saved = state(token=lease.token)
-    await store.save_targets(lease, [saved, replace(saved, id="x", key="x", names=("x",))])
-    assert await store.target("github:old/name") == saved
-    assert await store.target(KEY) == saved
-    assert await store.target("github:no/body") is None
-    found = await store.targets_by_name([KEY, "x", "y"])
-    assert set(found) == {KEY, "x"}
-    assert [each.id async for each in store.targets()] == [KEY, "x"]
-    await store.save_targets(lease, [replace(saved, records=4)])
-    again = await store.target(KEY)
-    assert again is not None
-    assert again.records == 4
-
-
-async def test_a_later_token_guards_a_target(store: WriteStore) -> None:
-    """What a later leader saved is not replaced by an earlier one of another account."""
-    early, late = await take(store), await take(store, "b")
-    await store.save_targets(late, [state(account="b", token=late.token)])
-    with pytest.raises(LeaseLost):
-        await store.save_targets(early, [state(token=early.token)])
-    found = await store.target(KEY)
-    assert found is not None
-    assert found.account == "b"
-
-
-async def test_queries_find_and_order(store: WriteStore) -> None:
-    """Every indexed condition, the order of both kinds, and the limit."""
-    lease = await take(store)
-    draft = release(9, published_at=None)
-    await store.write(lease, [batch(*(release(n) for n in range(1, 6)), draft)])
-    await store.write(
-        lease,
-        [
-            batch(
-                sequence("NC_1", 1),
-                sequence("NC_1", 10),
-                sequence("NC_1", 2),
-                sequence("AB1", taxid=1, organism="Other virus"),
-                target="t",
-            )
-        ],
-    )
-
-    async def ids(query: Query) -> list[str]:
-        return [document["_id"] async for document in store.records(query)]
-
-    newest = Query("release", target=KEY, newest_first=True)
-    assert await ids(newest) == [f"github:7:{n}" for n in (5, 4, 3, 2, 1, 9)]
-    assert await ids(replace(newest, limit=2)) == ["github:7:5", "github:7:4"]
-    assert await ids(Query("release", where={"repository_id": 7, "tag": "v3"})) == ["github:7:3"]
-    assert await ids(Query("sequence", where={"database": "nuccore", "taxid": 1})) == [
-        "nuccore:AB1.1"
-    ]
-    by_name = Query("sequence", where={"database": "nuccore", "organism": "other VIRUS"})
-    assert await ids(by_name) == ["nuccore:AB1.1"]
-    assert await store.count(by_name) == 1
-    versions = Query("sequence", where={"database": "nuccore", "accession": "NC_1"})
-    assert await store.count(versions) == 3
-    assert await store.count(replace(versions, withdrawn=True)) == 0
-    assert await store.count(replace(versions, withdrawn=False)) == 3
-    with pytest.raises(ValueError, match="no index"):
-        await store.count(Query("release", where={"body": "x"}))
-
-
 async def test_difficult_values_come_back(store: WriteStore) -> None:
     """Names with dots and dollars, NUL, emptiness, large numbers, milliseconds."""
     lease = await take(store)
@@ -382,26 +172,6 @@ async def test_difficult_values_come_back(store: WriteStore) -> None:
     assert document is not None
     assert {key: document[key] for key in difficult} == difficult
     assert document["flat"] == b"\x00\xff"
-
-
-async def test_a_long_sequence_comes_back_whole(store: WriteStore) -> None:
-    """100 MB, far beyond the limit of a document."""
-    lease = await take(store)
-    long = "ACGT" * 25_000_000
-    record = sequence(sequence=long)
-    await store.write(lease, [batch(record, target="t")])
-    document = await store.record("sequence", record.id)
-    assert document is not None
-    assert document["sequence"] == long
-    assert "blobs" not in document
-    (written,) = await store.write(lease, [batch(record, target="t")])
-    assert written.unchanged == 1
-    shorter = sequence(sequence=long[:-4])
-    await store.write(lease, [batch(shorter, target="t")])
-    document = await store.record("sequence", record.id)
-    assert document is not None
-    assert len(document["sequence"]) == len(long) - 4
-    assert document["history"][0]["fields"]["sequence"]["length"] == len(long)
 
 
 async def test_writers_on_two_accounts_lose_nothing(store_url: str, clock: FakeClock) -> None:

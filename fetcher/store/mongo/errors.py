@@ -1,0 +1,97 @@
+"""MongoDB: what its errors mean."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Final
+
+from bson.errors import BSONError
+from pymongo.errors import (
+    AutoReconnect,
+    BulkWriteError,
+    ConfigurationError,
+    DocumentTooLarge,
+    NetworkTimeout,
+    OperationFailure,
+    PyMongoError,
+    ServerSelectionTimeoutError,
+    WriteConcernError,
+)
+
+from fetcher.errors import StoreError, StoreFull, StoreUnavailable
+
+__all__ = ["DATABASE", "DUPLICATE", "mapped", "shown", "translate_write"]
+
+DATABASE: Final = "fetcher"
+
+# https://github.com/mongodb/mongo/blob/master/src/mongo/base/error_codes.yml
+DUPLICATE: Final = 11000
+_UNAUTHORIZED: Final = (13, 18, 8000)
+_OUT_OF_DISK: Final = (14031, 17280)
+_TOO_LARGE: Final = (10334, 17419, 17420)
+_UNKNOWN: Final = "what was being written may or may not be stored"
+
+
+def shown(url: str) -> str:
+    """The URL for people: scheme, hosts and database, if nothing in it can be a password."""
+    scheme, _, rest = url.partition("://")
+    hosts, slash, tail = rest.partition("/")
+    user, at, hosts = hosts.rpartition("@")
+    # Whoever forgot to escape a password may have any of these in it.
+    if "@" in user or "@" in tail or "?" in user or ("?" in hosts and not slash and not at):
+        return f"{scheme}://…"
+    hosts = hosts.partition("?")[0]
+    return f"{scheme}://{hosts}/{tail.partition('?')[0].strip('/') or DATABASE}"
+
+
+@contextmanager
+def mapped(where: str) -> Iterator[None]:
+    """No error of pymongo's gets past here; told apart by class and code, never by text."""
+    try:
+        yield
+    except PyMongoError as error:
+        raise _translate(error, where) from error
+    except (BSONError, OverflowError, UnicodeEncodeError) as error:
+        text = "a document has a value or a name that MongoDB does not take"
+        raise StoreUnavailable(f"the store {where} does not work: {text}") from error
+
+
+def translate_write(problems: list[dict[str, Any]], where: str) -> StoreError | None:
+    """What the failures of a bulk's single writes mean, where trying again would not help."""
+    for problem in problems:
+        if problem.get("code") in (*_OUT_OF_DISK, *_UNAUTHORIZED, *_TOO_LARGE):
+            return _refusal(problem["code"], where)
+    return None
+
+
+def _translate(error: PyMongoError, where: str) -> StoreError:
+    match error:
+        case ServerSelectionTimeoutError():
+            text = "no server answers; is it running, and is the address right?"
+        case NetworkTimeout():
+            text = f"the server does not answer in time; {_UNKNOWN}"
+        case AutoReconnect():
+            text = f"the connection was lost; {_UNKNOWN}"
+        case ConfigurationError():
+            text = "its address cannot be used; see store.url"
+        case DocumentTooLarge():
+            text = "a document is larger than MongoDB takes"
+        case WriteConcernError():
+            text = f"most of its servers did not confirm in time; {_UNKNOWN}"
+        case BulkWriteError(details=details) if details.get("writeErrors"):
+            return _refusal(details["writeErrors"][0].get("code"), where)
+        case OperationFailure(code=code):
+            return _refusal(code, where)
+        case _:
+            text = type(error).__name__
+    return StoreUnavailable(f"the store {where} does not work: {text}")
+
+
+def _refusal(code: int | None, where: str) -> StoreError:
+    if code in _OUT_OF_DISK:
+        return StoreFull(f"the store {where} is full: there is no room left on its disk")
+    text = f"it refused a command (code {code})"
+    if code in _UNAUTHORIZED:
+        text = "it does not let this user in; see the name, password and roles in store.url"
+    if code in _TOO_LARGE:
+        text = "a document is larger than MongoDB takes"
+    return StoreUnavailable(f"the store {where} does not work: {text}")

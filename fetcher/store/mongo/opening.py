@@ -1,0 +1,93 @@
+"""MongoDB: from a URL to a database that is ready, with its indexes."""
+
+import contextlib
+from collections.abc import Iterator
+from datetime import UTC
+from typing import Any, Final, TypeAlias
+from urllib.parse import unquote
+
+from bson.codec_options import CodecOptions
+from motor.motor_asyncio import AsyncIOMotorClient, AsyncIOMotorDatabase
+from pymongo import ASCENDING, DESCENDING, IndexModel
+from pymongo.collation import Collation
+from pymongo.errors import ConfigurationError, DuplicateKeyError
+from pymongo.read_concern import ReadConcern
+from pymongo.read_preferences import ReadPreference
+from pymongo.write_concern import WriteConcern
+
+from fetcher.documents import Document, Kind
+from fetcher.errors import SchemaTooNew, UsageError
+from fetcher.store.mongo.errors import DATABASE, shown
+from fetcher.store.protocol import COLLECTIONS, INDEXED, SCHEMA_VERSION
+
+__all__ = ["NO_CASE", "Client", "Database", "client_of", "database_of", "prepare"]
+
+Client: TypeAlias = AsyncIOMotorClient[Document]
+Database: TypeAlias = AsyncIOMotorDatabase[Document]
+
+NO_CASE: Final = Collation(locale="en", strength=2)
+
+# Where the URL does not say otherwise; without the last a silent server would be waited for
+# forever: https://pymongo.readthedocs.io/en/stable/api/pymongo/mongo_client.html
+_TIMEOUTS_MS: Final = {
+    "serverSelectionTimeoutMS": 5_000,
+    "connectTimeoutMS": 5_000,
+    "socketTimeoutMS": 30_000,
+}
+
+
+def client_of(url: str) -> Client:
+    """A client, not yet connected; raises `UsageError` for a URL that cannot be meant."""
+    given = url.partition("?")[2].lower()
+    options: dict[str, Any] = {"appname": "fetcher"}
+    options |= {k: v for k, v in _TIMEOUTS_MS.items() if f"{k.lower()}=" not in given}
+    try:
+        return AsyncIOMotorClient(url, **options)
+    except (ConfigurationError, TypeError, ValueError):
+        # The driver's own words may quote the password.
+        raise UsageError(
+            f"store.url {shown(url)} cannot be understood; write "
+            "mongodb://USER:PASSWORD@HOST/DATABASE, with / ? # [ ] @ : in the password as %2F …"
+        ) from None
+
+
+def database_of(client: Client, url: str) -> Database:
+    """What is read has been acknowledged by most servers, and so will be what is written."""
+    path = url.partition("://")[2].partition("?")[0].partition("/")[2]
+    options: CodecOptions[Document] = CodecOptions(tz_aware=True, tzinfo=UTC)
+    return client.get_database(
+        unquote(path.strip("/")) or DATABASE,
+        codec_options=options,
+        read_preference=ReadPreference.PRIMARY,
+        write_concern=WriteConcern("majority"),
+        read_concern=ReadConcern("majority"),
+    )
+
+
+async def prepare(database: Database, where: str, *, create: bool) -> None:
+    """Makes what is missing, if it may; harmless when several do it at once."""
+    meta = database["meta"]
+    schema = await meta.find_one({"_id": "schema"})
+    if schema is not None and schema["version"] > SCHEMA_VERSION:
+        raise SchemaTooNew(
+            f"the store {where} was written by a newer fetcher (schema {schema['version']}, this "
+            f"one knows {SCHEMA_VERSION}); update the fetcher"
+        )
+    if not create:
+        return
+    for kind, name in COLLECTIONS.items():
+        await database[name].create_indexes(list(_indexes(kind)))
+    await database["targets"].create_indexes([IndexModel("names"), IndexModel("next_due")])
+    for id_, values in (("token", {"value": 0}), ("schema", {"version": SCHEMA_VERSION})):
+        with contextlib.suppress(DuplicateKeyError):  # another process came first
+            await meta.update_one({"_id": id_}, {"$setOnInsert": values}, upsert=True)
+
+
+def _indexes(kind: Kind) -> Iterator[IndexModel]:
+    yield IndexModel([("targets", ASCENDING), ("_id", ASCENDING)])
+    yield IndexModel([(f"stamp.{name}", ASCENDING) for name in ("account", "token", "n")])
+    for fields in INDEXED[kind]:
+        keys = [(name, ASCENDING) for name in (*fields, "_id")]
+        yield IndexModel(keys, collation=NO_CASE) if "organism" in fields else IndexModel(keys)
+        if "published_at" in fields:
+            yield IndexModel([("published_at", DESCENDING), ("_id", ASCENDING)])

@@ -1,0 +1,156 @@
+"""The read side of a MongoDB; a user who may only read is enough for it."""
+
+from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any, Final, Self
+
+from motor.motor_asyncio import AsyncIOMotorCollection, AsyncIOMotorGridFSBucket
+from pymongo import ASCENDING, DESCENDING
+
+from fetcher.documents import Document, Kind
+from fetcher.models import TargetState
+from fetcher.store.mongo.errors import mapped
+from fetcher.store.mongo.opening import NO_CASE, Client, Database
+from fetcher.store.protocol import COLLECTIONS, Query
+from fetcher.store.spill import restore
+from fetcher.store.states import bearer, state_from
+
+__all__ = ["MongoReader", "some"]
+
+_IN: Final = 1_000
+
+
+class MongoReader:
+    """Implements `ReadStore`."""
+
+    def __init__(self, client: Client, database: Database, where: str) -> None:
+        self._client = client
+        self._database = database
+        self._where = where
+        self._blobs = AsyncIOMotorGridFSBucket(database, bucket_name="blobs")
+
+    async def close(self) -> None:
+        """Closes the client."""
+        self._client.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        await self.close()
+
+    def _of(self, kind: Kind) -> AsyncIOMotorCollection[Document]:
+        return self._database[COLLECTIONS[kind]]
+
+    async def now(self) -> datetime:
+        """The server's time; read before a write it is the earlier one, which is the safe side."""
+        with mapped(self._where):
+            hello = await self._client.admin.command("hello")
+        time: datetime = hello["localTime"]
+        return time if time.tzinfo is not None else time.replace(tzinfo=UTC)
+
+    async def target(self, name: str) -> TargetState | None:
+        """See `ReadStore`."""
+        return (await self.targets_by_name([name])).get(name)
+
+    async def targets_by_name(self, names: Sequence[str]) -> Mapping[str, TargetState]:
+        """See `ReadStore`."""
+        claims: dict[str, list[TargetState]] = {}
+        for part in some(names):
+            wanted = set(part)
+            with mapped(self._where):
+                async for document in self._database["targets"].find({"names": {"$in": part}}):
+                    state = state_from(document)
+                    for name in wanted.intersection(state.names):
+                        claims.setdefault(name, []).append(state)
+        return {name: bearer(name, states) for name, states in claims.items()}
+
+    async def targets(self) -> AsyncGenerator[TargetState, None]:
+        """See `ReadStore`."""
+        with mapped(self._where):
+            async for document in self._database["targets"].find().sort("_id", ASCENDING):
+                yield state_from(document)
+
+    async def record(self, kind: Kind, id_: str) -> Document | None:
+        """See `ReadStore`."""
+        with mapped(self._where):
+            document = await self._of(kind).find_one({"_id": id_})
+        return await self._whole(document) if document is not None else None
+
+    async def records(self, query: Query, *, whole: bool = True) -> AsyncGenerator[Document, None]:
+        """See `ReadStore`."""
+        order = [("_id", ASCENDING)]
+        if query.newest_first and query.kind == "release":
+            order = [("published_at", DESCENDING), *order]
+        with mapped(self._where):
+            cursor = self._of(query.kind).find(_filter(query)).sort(order).allow_disk_use(True)
+            if "organism" in query.where:
+                cursor = cursor.collation(NO_CASE)
+            if query.limit is not None:
+                if query.limit <= 0:  # which means no limit to MongoDB
+                    return
+                cursor = cursor.limit(query.limit)
+            async for document in cursor:
+                yield await self._whole(document) if whole else document
+
+    async def count(self, query: Query) -> int:
+        """See `ReadStore`."""
+        options: dict[str, Any] = {"collation": NO_CASE} if "organism" in query.where else {}
+        with mapped(self._where):
+            return int(await self._of(query.kind).count_documents(_filter(query), **options))
+
+    async def counts(self, kind: Kind, targets: Sequence[str]) -> Mapping[str, int]:
+        """See `ReadStore`."""
+        found: dict[str, int] = {}
+        for part in some(targets):
+            pipeline: list[Document] = [
+                {"$match": {"targets": {"$in": part}, "withdrawn_at": None}},
+                {"$project": {"targets": 1}},
+                {"$unwind": "$targets"},
+                {"$match": {"targets": {"$in": part}}},
+                {"$group": {"_id": "$targets", "number": {"$sum": 1}}},
+            ]
+            with mapped(self._where):
+                async for row in self._of(kind).aggregate(pipeline):
+                    found[row["_id"]] = int(row["number"])
+        return found
+
+    async def digests(self, kind: Kind, ids: Sequence[str]) -> Mapping[str, str]:
+        """See `ReadStore`."""
+        found: dict[str, str] = {}
+        for part in some(ids):
+            wanted = {"_id": {"$in": part}, "withdrawn_at": None}
+            with mapped(self._where):
+                async for document in self._of(kind).find(wanted, {"digest": 1}):
+                    found[document["_id"]] = document["digest"]
+        return found
+
+    async def ids(self, kind: Kind, target: str) -> AsyncGenerator[str, None]:
+        """See `ReadStore`."""
+        wanted = {"targets": target, "withdrawn_at": None}
+        with mapped(self._where):
+            cursor = self._of(kind).find(wanted, {"_id": 1}).sort("_id", ASCENDING)
+            async for document in cursor.allow_disk_use(True):
+                yield document["_id"]
+
+    async def _whole(self, document: Document) -> Document:
+        blobs: dict[str, bytes] = {}
+        for digest in {blob["digest"] for blob in document.get("blobs", {}).values()}:
+            with mapped(self._where):
+                stream = await self._blobs.open_download_stream_by_name(digest)
+                blobs[digest] = await stream.read()
+        return restore(document, blobs)
+
+
+def _filter(query: Query) -> Document:
+    wanted: Document = {**query.conditions()}
+    if query.target is not None:
+        wanted["targets"] = query.target
+    if query.withdrawn is not None:
+        wanted["withdrawn_at"] = {"$ne": None} if query.withdrawn else None
+    return wanted
+
+
+def some(values: Sequence[str]) -> Iterator[list[str]]:
+    """Parts of a list that fit into one command."""
+    return (list(values[at : at + _IN]) for at in range(0, len(values), _IN))
