@@ -19,7 +19,7 @@ async def open_store(url: str, *, clock: Clock, create: bool = True) -> WriteSto
 
         return await SqliteStore.open(url, clock, create=create)
     if scheme in ("mongodb", "mongodb+srv"):
-        from fetcher.store.mongo import MongoStore
+        from fetcher.store.mongodb.writer import MongoStore
 
         return await MongoStore.open(url, create=create)
     raise UsageError(f"unknown store {scheme!r}; write sqlite:///FILE or mongodb://HOST/DATABASE")

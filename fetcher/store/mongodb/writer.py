@@ -14,9 +14,9 @@ from fetcher.documents import Document, Kind
 from fetcher.errors import LeaseLost, StoreError, StoreUnavailable
 from fetcher.models import Batch, Lease, TargetState, Written
 from fetcher.store.merge import Stamp, Step, merge_all, summarised
-from fetcher.store.mongo.errors import DUPLICATE, mapped, shown, translate_write
-from fetcher.store.mongo.opening import Client, Database, client_of, database_of, prepare
-from fetcher.store.mongo.reader import MongoReader, some
+from fetcher.store.mongo import Client, Database, client_of, database_of, prepare
+from fetcher.store.mongodb.errors import DUPLICATE, mapped, shown, translate_write
+from fetcher.store.mongodb.reader import MongoReader, some
 from fetcher.store.protocol import COLLECTIONS
 from fetcher.store.spill import spill
 from fetcher.store.states import state_document

@@ -1,4 +1,8 @@
-"""MongoDB: from a URL to a database that is ready, with its indexes."""
+"""The only door to motor: from a URL to a database that is ready, with its indexes.
+
+motor is past its end of life; a move to PyMongo's `AsyncMongoClient` would touch this file alone.
+https://www.mongodb.com/docs/drivers/motor/
+"""
 
 import contextlib
 from collections.abc import Iterator
@@ -7,7 +11,12 @@ from typing import Any, Final, TypeAlias
 from urllib.parse import unquote
 
 from bson.codec_options import CodecOptions
-from motor.motor_asyncio import AsyncIOMotorClient, AsyncIOMotorDatabase
+from motor.motor_asyncio import (
+    AsyncIOMotorClient,
+    AsyncIOMotorCollection,
+    AsyncIOMotorDatabase,
+    AsyncIOMotorGridFSBucket,
+)
 from pymongo import ASCENDING, DESCENDING, IndexModel
 from pymongo.collation import Collation
 from pymongo.errors import ConfigurationError, DuplicateKeyError
@@ -17,13 +26,24 @@ from pymongo.write_concern import WriteConcern
 
 from fetcher.documents import Document, Kind
 from fetcher.errors import SchemaTooNew, UsageError
-from fetcher.store.mongo.errors import DATABASE, shown
+from fetcher.store.mongodb.errors import DATABASE, shown
 from fetcher.store.protocol import COLLECTIONS, INDEXED, SCHEMA_VERSION
 
-__all__ = ["NO_CASE", "Client", "Database", "client_of", "database_of", "prepare"]
+__all__ = [
+    "NO_CASE",
+    "Bucket",
+    "Client",
+    "Collection",
+    "Database",
+    "client_of",
+    "database_of",
+    "prepare",
+]
 
 Client: TypeAlias = AsyncIOMotorClient[Document]
 Database: TypeAlias = AsyncIOMotorDatabase[Document]
+Collection: TypeAlias = AsyncIOMotorCollection[Document]
+Bucket = AsyncIOMotorGridFSBucket
 
 NO_CASE: Final = Collation(locale="en", strength=2)
 

@@ -4,13 +4,12 @@ from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final, Self
 
-from motor.motor_asyncio import AsyncIOMotorCollection, AsyncIOMotorGridFSBucket
 from pymongo import ASCENDING, DESCENDING
 
 from fetcher.documents import Document, Kind
 from fetcher.models import TargetState
-from fetcher.store.mongo.errors import mapped
-from fetcher.store.mongo.opening import NO_CASE, Client, Database
+from fetcher.store.mongo import NO_CASE, Bucket, Client, Collection, Database
+from fetcher.store.mongodb.errors import mapped
 from fetcher.store.protocol import COLLECTIONS, Query
 from fetcher.store.spill import restore
 from fetcher.store.states import bearer, state_from
@@ -27,7 +26,7 @@ class MongoReader:
         self._client = client
         self._database = database
         self._where = where
-        self._blobs = AsyncIOMotorGridFSBucket(database, bucket_name="blobs")
+        self._blobs = Bucket(database, bucket_name="blobs")
 
     async def close(self) -> None:
         """Closes the client."""
@@ -39,7 +38,7 @@ class MongoReader:
     async def __aexit__(self, *exc_info: object) -> None:
         await self.close()
 
-    def _of(self, kind: Kind) -> AsyncIOMotorCollection[Document]:
+    def _of(self, kind: Kind) -> Collection:
         return self._database[COLLECTIONS[kind]]
 
     async def now(self) -> datetime:
