@@ -42,7 +42,7 @@ ROOMS: Mapping[str, set[str]] = {
     "fetcher.store.sqlite": {"fetcher.store", "fetcher.shield", "aiosqlite"},
     "fetcher.store.sqlite_reader": {"fetcher.store", "aiosqlite"},
     "fetcher.store.mongo": {"fetcher.store", "motor", "pymongo", "bson"},
-    "fetcher.store.mongodb": {"fetcher.store", "pymongo"},
+    "fetcher.store.mongodb": {"fetcher.store", "bson", "pymongo"},
     "fetcher.leases": {"fetcher.shield", "fetcher.store.protocol"},
     "fetcher.refresh": {
         "fetcher.fan",

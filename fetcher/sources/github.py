@@ -292,7 +292,7 @@ class GithubSource:
                 url = page.next_url
             mine = [id_ for id_ in mine if id_ not in listed]
         if mine:
-            yield Chunk(poll.target, kind, withdrawn=tuple(mine))
+            yield Chunk(poll.target, kind, withdrawn=tuple(mine), formerly=poll.formerly)
         # Records of another repository, which had the name before, are not this target's.
         theirs = tuple(id_ for id_ in gone if not id_.startswith(f"github:{poll.repository.id}:"))
         if theirs:

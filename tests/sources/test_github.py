@@ -146,6 +146,19 @@ async def test_a_rename_is_followed(world: World, repo: str) -> None:
     assert both[0] == both[1]
 
 
+async def test_a_deletion_across_a_rename_is_withdrawn_under_the_new_name(
+    world: World, repo: str
+) -> None:
+    """Renamed and one release gone between two polls: nothing stays under the old key."""
+    await world.poll(repo)
+    world.upstream.github.delete_release(REPO, "v0")
+    world.upstream.github.rename(REPO, "Acme2/Tool2")
+    polled = (await world.poll(repo))[repo]
+    assert polled.state.records == 4
+    (withdrawn,) = await world.records(repo, withdrawn=True)
+    assert (withdrawn["tag"], withdrawn["targets"]) == ("v0", ["github:Acme2/Tool2"])
+
+
 async def test_another_repository_under_the_name_is_another_one(world: World, repo: str) -> None:
     """The old records stay as they are, and belong to the target no longer."""
     await world.poll(repo)

@@ -48,11 +48,9 @@ def mapped(where: str) -> Iterator[None]:
     """No error of pymongo's gets past here; told apart by class and code, never by text."""
     try:
         yield
-    except PyMongoError as error:
+    # DocumentTooLarge is bson's, and numbers and texts that do not fit are Python's own.
+    except (PyMongoError, BSONError, OverflowError, UnicodeEncodeError) as error:
         raise _translate(error, where) from error
-    except (BSONError, OverflowError, UnicodeEncodeError) as error:
-        text = "a document has a value or a name that MongoDB does not take"
-        raise StoreUnavailable(f"the store {where} does not work: {text}") from error
 
 
 def translate_write(problems: list[dict[str, Any]], where: str) -> StoreError | None:
@@ -63,7 +61,7 @@ def translate_write(problems: list[dict[str, Any]], where: str) -> StoreError | 
     return None
 
 
-def _translate(error: PyMongoError, where: str) -> StoreError:
+def _translate(error: Exception, where: str) -> StoreError:
     match error:
         case ServerSelectionTimeoutError():
             text = "no server answers; is it running, and is the address right?"
@@ -81,8 +79,10 @@ def _translate(error: PyMongoError, where: str) -> StoreError:
             return _refusal(details["writeErrors"][0].get("code"), where)
         case OperationFailure(code=code):
             return _refusal(code, where)
-        case _:
+        case PyMongoError():
             text = type(error).__name__
+        case _:
+            text = "a document has a value or a name that MongoDB does not take"
     return StoreUnavailable(f"the store {where} does not work: {text}")
 
 
