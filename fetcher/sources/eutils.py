@@ -6,9 +6,9 @@ https://www.ncbi.nlm.nih.gov/books/NBK25499/
 import asyncio
 import json
 import zlib
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from fetcher import documents
 from fetcher.errors import Evidence, Malformed, UnreadableRecord, UpstreamError
@@ -20,6 +20,8 @@ from fetcher.sources.genbank import FlatFileSplitter, read_records
 from fetcher.transport import Request, Transport
 
 __all__ = ["SEARCH_REACH", "Answer", "Eutils", "Found"]
+
+T = TypeVar("T")
 
 # Records are handed on, and parsed in a worker thread, by the megabyte: enough to amortise the
 # hop between threads, little enough for memory.
@@ -112,13 +114,8 @@ class Eutils:
 
     async def search(self, database: str, term: str) -> Found:
         """Runs a query and keeps its result on the history server."""
-        result = await self._esearch(
-            {"db": database, "term": term, "usehistory": "y", "retmax": "0"}
-        )
-        try:
-            return Found(int(result["count"]), result.get("webenv", ""), result.get("querykey", ""))
-        except (KeyError, ValueError, TypeError) as error:
-            raise Malformed("NCBI's search answer has no count") from error
+        form = {"db": database, "term": term, "usehistory": "y", "retmax": "0", "retmode": "json"}
+        return await self._json("esearch.fcgi", form, _found)
 
     async def found_ids(self, database: str, found: Found, start: int, size: int) -> list[str]:
         """The accession.versions (or UIDs) at some places of a search's result."""
@@ -130,11 +127,9 @@ class Eutils:
             "retstart": str(start),
             "retmax": str(size),
             "idtype": "acc",
+            "retmode": "json",
         }
-        ids = (await self._esearch(form)).get("idlist")
-        if not isinstance(ids, list):
-            raise Malformed("NCBI's search answer has no list of ids")
-        return [str(id_) for id_ in ids]
+        return await self._json("esearch.fcgi", form, _idlist)
 
     async def accessions(self, database: str, uids: Sequence[str]) -> dict[str, str]:
         """Accession.version by UID, of those UIDs that NCBI knows."""
@@ -142,33 +137,24 @@ class Eutils:
         for at in range(0, len(uids), SUMMARY_IDS):
             some = uids[at : at + SUMMARY_IDS]
             form = {"db": database, "id": ",".join(some), "retmode": "json", "version": "2.0"}
-            answer = await self._json("esummary.fcgi", form)
-            result = answer.get("result")
-            if not isinstance(result, Mapping):
-                # All of them unknown: an error and no result.
-                continue
+            result = await self._json("esummary.fcgi", form, _summaries)
             for uid in some:
                 summary = result.get(uid)
                 if isinstance(summary, Mapping) and summary.get("accessionversion"):
                     named[uid] = str(summary["accessionversion"]).upper()
         return named
 
-    async def _esearch(self, form: Mapping[str, str]) -> Mapping[str, Any]:
-        answer = await self._json("esearch.fcgi", {**form, "retmode": "json"})
-        result = answer.get("esearchresult")
-        if not isinstance(result, Mapping):
-            raise Malformed("NCBI's search answer has no result")
-        return result
-
-    async def _json(self, script: str, form: Mapping[str, str]) -> Mapping[str, Any]:
-        """A JSON answer; one that is none, or tells of an error with 200, is asked for again."""
-        parsed: list[Mapping[str, Any]] = []
+    async def _json(
+        self, script: str, form: Mapping[str, str], read: Callable[[Mapping[str, Any]], T]
+    ) -> T:
+        """What `read` makes of a JSON answer; one that makes no sense is asked for again."""
+        parsed: list[T] = []
 
         def judge(reply: Reply, now: float) -> Verdict:
             verdict = judge_ncbi(reply, now)
             if isinstance(verdict, Accept):
                 try:
-                    parsed[:] = [_read_json(reply)]
+                    parsed[:] = [read(_read_json(reply))]
                 except Malformed as error:
                     return Retry(error, None)
             return verdict
@@ -251,6 +237,34 @@ def _note(answer: Answer, kind: str, data: bytes) -> None:
         answer.cut = True
     else:
         answer.noise.append(data[:2000].decode("utf-8", "replace"))
+
+
+def _esearch(answer: Mapping[str, Any]) -> Mapping[str, Any]:
+    result = answer.get("esearchresult")
+    if not isinstance(result, Mapping):
+        raise Malformed("NCBI's search answer has no result")
+    return result
+
+
+def _found(answer: Mapping[str, Any]) -> Found:
+    result = _esearch(answer)
+    try:
+        return Found(int(result["count"]), result.get("webenv", ""), result.get("querykey", ""))
+    except (KeyError, ValueError, TypeError) as error:
+        raise Malformed("NCBI's search answer has no count") from error
+
+
+def _idlist(answer: Mapping[str, Any]) -> list[str]:
+    ids = _esearch(answer).get("idlist")
+    if not isinstance(ids, list):
+        raise Malformed("NCBI's search answer has no list of ids")
+    return [str(id_) for id_ in ids]
+
+
+def _summaries(answer: Mapping[str, Any]) -> Mapping[str, Any]:
+    result = answer.get("result")
+    # Where all of them are unknown there is an error and no result.
+    return result if isinstance(result, Mapping) else {}
 
 
 def _read_json(reply: Reply) -> Mapping[str, Any]:

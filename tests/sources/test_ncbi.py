@@ -235,6 +235,29 @@ async def test_limits_told_with_200_are_limits(twenty: World) -> None:
     assert await twenty.outcome(KEYS[1], wait=0) == "rate_limited"
 
 
+@pytest.mark.parametrize(
+    "body",
+    [
+        '{"header":{},"esearchresult":{"ERROR":"Search Backend failed:\nno answer"}}',
+        '{"header":{},"esearchresult":{"webenv":"x"}}',
+        '{"header":{},"esearchresult":{"count":"many"}}',
+        "[]",
+    ],
+)
+async def test_a_search_that_fails_with_200_is_no_empty_result(twenty: World, body: str) -> None:
+    """An error, raw newlines included, detaches nothing and is tried again."""
+    await twenty.poll(QUERY)
+    headers = {"Content-Type": "application/json"}
+    fault = Fault("esearch", "status", times=None, status=200, headers=headers, body=body)
+    twenty.upstream.faults.append(fault)
+    polled = (await twenty.poll(QUERY, wait=1000))[QUERY]
+    assert (polled.state.outcome, polled.state.records) == ("malformed", 20)
+    twenty.upstream.faults.clear()
+    fault = Fault("esearch", "status", status=200, headers=headers, body=body)
+    twenty.upstream.faults.append(fault)
+    assert await twenty.outcome(QUERY) == "unchanged"
+
+
 async def test_the_block_page_parks_and_is_told(twenty: World) -> None:
     """Nothing is stored, and the operator reads what to do."""
     twenty.upstream.ncbi.blocked = True
