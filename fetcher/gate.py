@@ -45,6 +45,7 @@ class Gate:
 
         Raises `RateLimited` at once when the wait would pass `until` (monotonic seconds).
         """
+        self._wait(cost, until)
         await self._slots.acquire()
         try:
             return await self._pass(cost, until, on_wait)
@@ -66,6 +67,8 @@ class Gate:
     async def _pass(
         self, cost: int, until: float, on_wait: Callable[[Wait], None] | None
     ) -> Ticket:
+        # Before queueing: who stands in front may be far more patient, and holds the queue.
+        self._wait(cost, until)
         async with self._queue:
             return await self._charged(cost, until, on_wait)
 
@@ -73,21 +76,26 @@ class Gate:
         self, cost: int, until: float, on_wait: Callable[[Wait], None] | None
     ) -> Ticket:
         while True:
-            now = self._clock.monotonic()
-            wait = self._budget.delay(now, cost)
+            wait = self._wait(cost, until)
             if wait <= 0.0:
                 self.spent += cost
-                return self._budget.charge(now, cost)
-            if now + wait > until:
-                at = datetime.fromtimestamp(self._clock.time() + wait, UTC)
-                raise RateLimited(
-                    f"the rate limit of {self.name} is used up until {at:%H:%M:%S} UTC "
-                    f"({wait:.0f} s), which is longer than this may wait",
-                    at,
-                )
+                return self._budget.charge(self._clock.monotonic(), cost)
             if on_wait is not None and wait >= _WORTH_TELLING:
                 on_wait(Wait(wait, f"rate limit of {self.name}"))
             await self._clock.sleep(wait)
+
+    def _wait(self, cost: int, until: float) -> float:
+        """Seconds until a place is free; raises `RateLimited` when that is past `until`."""
+        now = self._clock.monotonic()
+        wait = self._budget.delay(now, cost)
+        if wait > 0.0 and now + wait > until:
+            at = datetime.fromtimestamp(self._clock.time() + wait, UTC)
+            raise RateLimited(
+                f"the rate limit of {self.name} is used up until {at:%H:%M:%S} UTC "
+                f"({wait:.0f} s), which is longer than this may wait",
+                at,
+            )
+        return wait
 
     def answered(self, ticket: Ticket, headers: Mapping[str, str] | None) -> None:
         """The head of the answer came, or (None) there will be none."""

@@ -7,12 +7,14 @@ jitter, follows redirects by our own rule, and has its body capped after decompr
 
 import io
 import ssl
+import zlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from types import TracebackType
 from typing import Final, Literal, Self, TypeVar
+from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
 import tenacity
@@ -24,6 +26,7 @@ from fetcher.gate import Gate, Wait
 from fetcher.models import Clock
 from fetcher.policy.retry import Uniform, backoff
 from fetcher.policy.verdict import Accept, Fail, Judge, Limited, Reply
+from fetcher.policy.wire import Decoder, decoder, header_text, shown_url
 
 __all__ = ["HttpSettings", "Request", "Response", "Stream", "Transport", "translate"]
 
@@ -105,21 +108,41 @@ class _Raw:
         self.hops = hops
         self.status = answer.status
         self.url = str(answer.url)
-        self.headers = {name.lower(): value for name, value in answer.headers.items()}
+        self.headers = {name.lower(): header_text(value) for name, value in answer.headers.items()}
+        self._decoder: Decoder | None = None
+        self._pieces: Iterator[bytes] = iter(())
 
     async def chunks(self) -> AsyncIterator[bytes]:
         """The body, decompressed, in pieces of at most 64 KiB."""
         limit = self._settings.max_body
         while True:
+            # Kept: `head` stops somewhere in between, and who reads on goes on there.
+            for piece in self._pieces:
+                self._size += len(piece)
+                if self._size > limit:
+                    text = f"the answer is larger than {limit:,} bytes (http.max_body)"
+                    raise Malformed(text, self._evidence())
+                yield piece
             with _border(self.url, self._settings):
                 data = await self._answer.content.read(_CHUNK)
             if not data:
-                return
-            self._size += len(data)
-            if self._size > limit:
-                text = f"the answer is larger than {limit:,} bytes (http.max_body)"
-                raise Malformed(text, Evidence(self.status, url=_shown(self.url)))
-            yield data
+                break
+            self._pieces = self._decoded(data)
+        if self._decoder is not None and not self._decoder.whole:
+            # Its framing was whole, and what it frames is not.
+            raise Unreachable(f"the answer of {shown_url(self.url)} broke off", self._evidence())
+
+    def _decoded(self, data: bytes) -> Iterator[bytes]:
+        try:
+            if self._decoder is None:
+                self._decoder = decoder(self.headers.get("content-encoding", ""), _CHUNK)
+            yield from (data,) if self._decoder is None else self._decoder.feed(data)
+        except (LookupError, zlib.error) as error:
+            text = f"the answer of {shown_url(self.url)} cannot be decompressed"
+            raise _Garbled(text, self._evidence()) from error
+
+    def _evidence(self) -> Evidence:
+        return Evidence(self.status, url=shown_url(self.url))
 
     async def head(self, size: int) -> tuple[bytes, bool]:
         """The first bytes, at least `size` where there are so many; whether that is all."""
@@ -193,7 +216,11 @@ class Transport:
                 sock_connect=self._settings.connect_timeout,
                 sock_read=self._settings.read_timeout,
             ),
-            trust_env=self._settings.proxy is None,
+            # With trust_env aiohttp would also send what ~/.netrc has for the host, and refuse
+            # every request that has an Authorization of its own.
+            trust_env=False,
+            # Done here: aiohttp's takes a gzip stream that ends too early for a whole one.
+            auto_decompress=False,
             raise_for_status=False,
         )
         return self
@@ -264,11 +291,22 @@ class Transport:
                 return True
             return self._clock.monotonic() + state.upcoming_sleep > until
 
+        said = Evidence()
+
         async def attempt() -> T:
+            nonlocal said
             try:
                 return await once()
             except (Unreachable, _Garbled) as error:
                 raise _Again(error) from error.__cause__
+            except _Again as again:
+                if isinstance(again.error, RateLimited):
+                    said = again.error.evidence
+                raise
+            except RateLimited as error:
+                # The gate knows until when; what the upstream said of it came a try earlier.
+                error.evidence = said
+                raise
 
         try:
             return await tenacity.AsyncRetrying(
@@ -304,38 +342,47 @@ class Transport:
     async def _answer(self, request: Request, until: float) -> AsyncIterator[_Raw]:
         """One try, redirects followed."""
         hops: tuple[int, ...] = ()
-        url = URL(request.url, encoded=True)
-        seen = {url}
+        with _border(request.url, self._settings):
+            url = _address(request.url)
+        home, away, seen = url.origin(), False, {url}
         while True:
-            async with self._hop(request, url, hops, until) as raw:
+            async with self._hop(request, url, hops, until, home, away) as raw:
                 if raw.status not in _REDIRECTS or "location" not in raw.headers:
                     yield raw
                     return
                 hops = (*hops, raw.status)
-                url = _next_hop(request, url, raw)
+                url = _next_hop(request, url, raw, home)
+            # Who comes back from elsewhere was sent by somebody else: no credentials any more.
+            away = away or url.origin() != home
             if url in seen or len(hops) > MAX_HOPS:
-                text = f"{_shown(request.url)} redirects in circles, or too often"
-                raise Malformed(text, Evidence(raw.status, url=_shown(str(url))))
+                text = f"{shown_url(request.url)} redirects in circles, or too often"
+                raise Malformed(text, Evidence(raw.status, url=shown_url(str(url))))
             seen.add(url)
 
     @asynccontextmanager
     async def _hop(
-        self, request: Request, url: URL, hops: tuple[int, ...], until: float
+        self, request: Request, url: URL, hops: tuple[int, ...], until: float, home: URL, away: bool
     ) -> AsyncIterator[_Raw]:
-        """One request on the wire. Who leaves the host takes no credentials along."""
-        assert self._session is not None, "use the transport as a context manager"  # noqa: S101
-        if url.origin() != URL(request.url, encoded=True).origin():
-            # Another host is not this account's upstream, and nothing of its budget is spent.
+        """One request on the wire. Who leaves `home` takes no credentials along."""
+        session = self._session
+        assert session is not None, "use the transport as a context manager"  # noqa: S101
+        headers = {**request.headers, **({} if away else request.secret_headers)}
+
+        async def ask(*middlewares: aiohttp.ClientMiddlewareType) -> aiohttp.ClientResponse:
             with _border(str(url), self._settings):
-                answer = await self._session.request(
+                return await session.request(
                     request.method,
                     url,
                     data=request.form,
-                    headers=request.headers,
+                    headers=headers,
                     allow_redirects=False,
-                    proxy=self._settings.proxy,
+                    proxy=self._proxy(url),
+                    middlewares=middlewares,
                 )
-            async with answer:
+
+        if url.origin() != home:
+            # Another host is not this account's upstream, and nothing of its budget is spent.
+            async with await ask() as answer:
                 yield _Raw(answer, hops, self._settings)
             return
         gate, sent = request.gate, False
@@ -353,37 +400,44 @@ class Transport:
             return await handler(wire)
 
         try:
-            with _border(str(url), self._settings):
-                answer = await self._session.request(
-                    request.method,
-                    url,
-                    data=request.form,
-                    headers={**request.headers, **request.secret_headers},
-                    allow_redirects=False,
-                    proxy=self._settings.proxy,
-                    middlewares=(charge,),
-                )
-            async with answer:
+            async with await ask(charge) as answer:
                 raw = _Raw(answer, hops, self._settings)
                 gate.answered(ticket, raw.headers)
                 yield raw
         finally:
             gate.leave(ticket)
 
+    def _proxy(self, url: URL) -> str | None:
+        """The proxy of the settings, else that of the environment, as every program finds it."""
+        if self._settings.proxy is not None:
+            return self._settings.proxy
+        bypassed = url.host is None or proxy_bypass(url.host)
+        return None if bypassed else getproxies().get(url.scheme)
 
-def _next_hop(request: Request, url: URL, raw: _Raw) -> URL:
+
+def _address(text: str, base: URL | None = None) -> URL:
+    """A URL with a host and a port that can be; raises `ValueError` for any other text."""
+    url = URL(text, encoded=text.isascii())
+    url = url if base is None else base.join(url)
+    # What is wrong with these is only found when they are asked for.
+    url.origin()
+    if not url.host or url.port == 0:
+        raise ValueError("no host, or no port")
+    return url
+
+
+def _next_hop(request: Request, url: URL, raw: _Raw, home: URL) -> URL:
     """Where a redirect leads, if it may be followed there."""
-    evidence = Evidence(raw.status, url=_shown(str(url)))
+    evidence = Evidence(raw.status, url=shown_url(str(url)))
     try:
-        target = url.join(URL(raw.headers["location"], encoded=True))
-        origin = target.origin()
+        target = _address(raw.headers["location"], url)
     except ValueError as error:
         raise Malformed("a redirect leads to no address", evidence) from error
     if target.scheme not in ("http", "https"):
         raise Malformed(f"a redirect leads to {target.scheme}:, which is refused", evidence)
     if url.scheme == "https" and target.scheme == "http":
         raise Malformed("a redirect leads from https to http, which is refused", evidence)
-    leaves = origin != URL(request.url, encoded=True).origin()
+    leaves = target.origin() != home
     if request.method == "POST" and (raw.status not in (307, 308) or leaves):
         # A form may hold a key, and must not arrive as a GET either.
         raise Malformed("a redirect of a POST request is refused", evidence)
@@ -391,11 +445,6 @@ def _next_hop(request: Request, url: URL, raw: _Raw) -> URL:
         kept = [(k, v) for k, v in target.query.items() if k not in _SECRET_PARAMETERS]
         target = target.with_query(kept) if len(kept) < len(target.query) else target
     return target.with_fragment(None)
-
-
-def _shown(url: str) -> str:
-    """A URL for people: without query and credentials, which may be secrets."""
-    return url.partition("?")[0].rpartition("@")[2] if "@" in url else url.partition("?")[0]
 
 
 @contextmanager
@@ -417,11 +466,9 @@ def translate(error: Exception, url: str, settings: HttpSettings) -> UpstreamErr
 
     Most special first. Raises `LookupError` for one that nobody has thought of.
     """
-    where = _shown(url)
+    where = shown_url(url)
     evidence = Evidence(url=where)
     match error:
-        case aiohttp.ClientPayloadError() if _is_encoding(error):
-            return _Garbled(f"the answer of {where} cannot be decompressed", evidence)
         case aiohttp.ConnectionTimeoutError():
             text = f"no connection to {where} within {settings.connect_timeout:g} s"
             return Unreachable(text, evidence)
@@ -451,8 +498,3 @@ def translate(error: Exception, url: str, settings: HttpSettings) -> UpstreamErr
         case ValueError() if not isinstance(error, aiohttp.ClientError):
             return Refused(f"the request to {where} cannot be sent: {error}", evidence)
     raise LookupError(f"nobody has thought of {type(error).__name__}") from error
-
-
-def _is_encoding(error: BaseException) -> bool:
-    cause = error.__cause__
-    return isinstance(cause, http_exceptions.ContentEncodingError)

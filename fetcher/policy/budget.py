@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from fetcher.policy.verdict import server_time
+from fetcher.policy.verdict import LONGEST_WAIT, server_time
 
 __all__ = ["Budget", "Ticket", "github_budget", "ncbi_budget"]
 
@@ -18,6 +18,8 @@ __all__ = ["Budget", "Ticket", "github_budget", "ncbi_budget"]
 SLACK = 0.5
 # A limit without a named end is waited out twice as long each time, up to this many doublings.
 MAX_STRIKES = 6
+# Places dumped and loaded again by one process are known again, though two clocks were read.
+SAME_PLACE = 0.05
 
 
 @dataclass(slots=True, eq=False)
@@ -99,7 +101,8 @@ class Budget:
         else:
             return
         # A second more, for the clocks' fractions.
-        self._reset_at = now + max(0.0, reset - server_time(headers, epoch)) + 1.0
+        left = min(max(0.0, reset - server_time(headers, epoch)), LONGEST_WAIT)
+        self._reset_at = now + left + 1.0
 
     def limited(self, now: float, wait: float, *, named: bool) -> float:
         """The server limits the account: nothing goes for so long; gives the wait in seconds.
@@ -134,18 +137,29 @@ class Budget:
         return state
 
     def load(self, state: Mapping[str, Any], now: float, epoch: float) -> None:
-        """Takes over what an earlier holder dumped."""
+        """Takes over what an earlier holder dumped, who may have been this very process."""
         shift = now - epoch
-        for until, cost in state.get("sent", ()):
+        self._prune(now)
+        mine = sorted(self._sent, key=lambda ticket: ticket.until)
+        for until, cost in sorted(state.get("sent", ())):
             # Even with clocks far apart a place is never taken for longer than it can be.
             at = min(until + shift, now + self._slack + self._window)
-            self._sent.append(Ticket(int(cost), at))
+            # Only one holds the account at a time: a place at the same moment is the same place.
+            while mine and mine[0].until < at - SAME_PLACE:
+                mine.pop(0)
+            if mine and mine[0].until <= at + SAME_PLACE and mine[0].cost == int(cost):
+                mine.pop(0)
+            else:
+                self._sent.append(Ticket(int(cost), at))
         if "parked_until" in state:
             self.park(state["parked_until"] + shift)
         if "remaining" in state:
-            self._remaining = int(state["remaining"])
-            self._reset_epoch = state["reset"]
-            self._reset_at = state["reset_at"] + shift
+            remaining, reset = int(state["remaining"]), state["reset"]
+            if self._remaining is None or self._reset_epoch is None or reset > self._reset_epoch:
+                self._remaining, self._reset_epoch = remaining, reset
+                self._reset_at = state["reset_at"] + shift
+            elif reset == self._reset_epoch:
+                self._remaining = min(self._remaining, remaining)
 
     def _prune(self, now: float) -> None:
         self._sent = deque(each for each in self._sent if each.until > now)

@@ -43,6 +43,8 @@ __all__ = [
 QUOTE = 200
 # "Wait at least one minute" where a secondary limit names no time.
 SECONDARY_WAIT = 60.0
+# A wait of centuries is a mistake of somebody's; ask again tomorrow.
+LONGEST_WAIT = 86_400.0
 _SECRET = re.compile(r"((?:api_key|access_token|token)=)[^&#]*", re.IGNORECASE)
 _HTML = re.compile(rb"\s*(?:<!doctype\s+html|<html|<head|<body)", re.IGNORECASE)
 _BLOCK_PAGE = re.compile(rb"WWW Error Blocked Diagnostic", re.IGNORECASE)
@@ -123,15 +125,17 @@ def server_time(headers: Mapping[str, str], now: float) -> float:
 
 
 def asked_wait(headers: Mapping[str, str], now: float) -> float | None:
-    """Seconds that ``Retry-After`` asks for, as a number or as a date.
+    """Seconds that ``Retry-After`` asks for, as a number or as a date; a day at most.
 
     https://www.rfc-editor.org/rfc/rfc9110#field.retry-after
     """
     value = headers.get("retry-after", "").strip()
     if re.fullmatch(r"[0-9]{1,9}(?:\.[0-9]{1,9})?", value, re.ASCII):
-        return float(value)
+        return min(float(value), LONGEST_WAIT)
     date = _http_date(value)
-    return None if date is None else max(0.0, date - server_time(headers, now))
+    if date is None:
+        return None
+    return min(max(0.0, date - server_time(headers, now)), LONGEST_WAIT)
 
 
 def judge_github(reply: Reply, now: float) -> Verdict:
@@ -216,8 +220,7 @@ def _named_wait(headers: Mapping[str, str], now: float) -> float | None:
 def _limited(
     who: str, wait: float, now: float, evidence: Evidence, *, named: bool = True
 ) -> Limited:
-    # A wait of centuries is a mistake of somebody's; ask again tomorrow.
-    wait = min(wait, 86_400.0)
+    wait = min(wait, LONGEST_WAIT)
     until = datetime.fromtimestamp(now + wait, UTC)
     text = f"{who}'s rate limit is used up until {until:%H:%M:%S} UTC"
     return Limited(RateLimited(text, until, evidence), wait, named)
@@ -225,7 +228,11 @@ def _limited(
 
 def _http_date(value: str | None) -> float | None:
     try:
-        return parsedate_to_datetime(value).timestamp() if value else None
+        date = parsedate_to_datetime(value) if value else None
+        if date is not None and date.tzinfo is None:
+            # The oldest form names no zone and means UTC, whatever this machine's is.
+            date = date.replace(tzinfo=UTC)
+        return date.timestamp() if date is not None else None
     except (ValueError, TypeError, OverflowError):
         return None
 

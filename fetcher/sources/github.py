@@ -9,6 +9,7 @@ from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any, Final, Generic, Literal, TypeVar
+from urllib.parse import urlsplit
 
 from fetcher.errors import Evidence, Malformed, NotFound, UpstreamError
 from fetcher.fan import fan_out
@@ -335,6 +336,11 @@ class GithubSource:
         headers = {"Accept": "application/vnd.github+json", "X-GitHub-Api-Version": API_VERSION}
         if etag is not None:
             headers["If-None-Match"] = etag
+        # A next page is named by the answer: the token goes to the configured host alone.
+        if _origin(url) != _origin(self._api_url):
+            raise Malformed(
+                "GitHub names a page on another host, which is not followed", Evidence(url=url)
+            )
         secret = {"Authorization": f"Bearer {self._token}"} if self._token else {}
         request = Request("GET", url, self._gate, headers=headers, secret_headers=secret)
         response = await self._transport.send(request, judge, patience=self._patience)
@@ -346,6 +352,11 @@ class GithubSource:
             moved=bool(response.hops),
             url=url,
         )
+
+
+def _origin(url: str) -> tuple[str, str]:
+    parts = urlsplit(url)
+    return parts.scheme, parts.netloc
 
 
 def _target(repository: Repository) -> Target:

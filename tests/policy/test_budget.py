@@ -135,3 +135,41 @@ def test_the_servers_clock_counts() -> None:
     }
     budget.answered(budget.charge(0.0), 0.0, headers, epoch=0.0)
     assert 59 <= budget.delay(1.5) + 1.5 <= 62
+
+
+def test_a_process_that_takes_over_from_itself_counts_nothing_twice() -> None:
+    """Given back and taken again the lease tells what is known already; others' is added."""
+    budget = Budget(900, 60.0)
+    for number in range(300):
+        budget.charge(number / 100)
+    for _ in range(5):
+        # Two clocks are read one after the other.
+        budget.load(budget.dump(4.0, 1_000.0), 4.0, 1_000.000_3)
+    assert len(budget.dump(4.0, 1_000.0)["sent"]) == 300
+    other = Budget(900, 60.0)
+    for _ in range(600):
+        other.charge(4.0)
+    budget.load(other.dump(4.0, 1_000.0), 4.0, 1_000.0)
+    assert budget.delay(4.0) > 0.0
+
+
+def test_a_hand_over_never_raises_what_is_left() -> None:
+    """Within one reset the lower count holds, whoever counted."""
+    left = {"remaining": 0, "reset": 2_000, "reset_at": 2_001.0}
+    for ours, theirs in ((0, 9), (9, 0)):
+        budget = Budget(10, 1.0)
+        budget.load({**left, "remaining": ours}, 0.0, 1_000.0)
+        budget.load({**left, "remaining": theirs}, 0.0, 1_000.0)
+        assert budget.delay(0.0) == 1_001.0
+    budget.load({"remaining": 5, "reset": 1_500, "reset_at": 1_501.0}, 0.0, 1_000.0)
+    assert budget.delay(0.0) == 1_001.0
+    budget.load({"remaining": 5, "reset": 3_000, "reset_at": 3_001.0}, 0.0, 1_000.0)
+    assert budget.delay(0.0) == 0.0
+
+
+def test_a_reset_in_another_age_is_a_mistake() -> None:
+    """Nothing is quiet for centuries."""
+    budget = Budget(10, 1.0)
+    headers = {"x-ratelimit-remaining": "0", "x-ratelimit-reset": "999999999999"}
+    budget.answered(budget.charge(0.0), 0.0, headers, 1.7e9)
+    assert 0.0 < budget.delay(0.0) <= 86_401.0

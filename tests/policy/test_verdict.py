@@ -1,6 +1,7 @@
 """The verdict on every reply that the upstreams are known to give."""
 
 import json
+import time
 from datetime import UTC, datetime
 from typing import Any
 
@@ -23,6 +24,7 @@ from fetcher.policy.verdict import (
     Limited,
     Reply,
     Retry,
+    asked_wait,
     judge_github,
     judge_ncbi,
 )
@@ -89,6 +91,19 @@ def test_a_reset_is_counted_from_the_servers_time() -> None:
     verdict = judge_github(given, NOW + 3600)
     assert isinstance(verdict, Limited)
     assert verdict.wait == 11
+
+
+@pytest.mark.parametrize("zone", ["UTC", "America/New_York", "Asia/Tokyo"])
+def test_a_date_without_a_zone_is_utc(zone: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """HTTP's oldest form of a date names none, and this machine's does not count."""
+    try:
+        with monkeypatch.context() as patch:
+            patch.setenv("TZ", zone)
+            time.tzset()
+            for date in ("Mon Nov 23 10:00:30 2026", "Mon, 23 Nov 2026 10:00:30 -0000"):
+                assert asked_wait({"retry-after": date}, NOW) == 30
+    finally:
+        time.tzset()
 
 
 @pytest.mark.parametrize(
@@ -161,4 +176,4 @@ def test_no_reply_surprises(status: int, headers: dict[str, str], body: bytes) -
         if isinstance(verdict, Limited):
             assert 0 <= verdict.wait <= 86_400
         elif isinstance(verdict, Retry) and verdict.after is not None:
-            assert verdict.after >= 0
+            assert 0 <= verdict.after <= 86_400

@@ -1,15 +1,26 @@
 """GitHub over loopback: each reply its own outcome, nothing lost, nothing asked in vain."""
 
+import json
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from fetcher.demo import Fault, GithubUser
+from fetcher.demo import DemoUpstream, Fault, GithubUser
 from tests.world import World
 
 REPO = "acme/tool"
 KEY = "github:acme/tool"
 T0 = datetime(2025, 1, 1, tzinfo=UTC)
+RELEASE = {
+    "id": 1,
+    "url": "https://x/1",
+    "html_url": "https://x/1",
+    "tag_name": "v1",
+    "draft": False,
+    "prerelease": False,
+    "created_at": "2025-01-01T00:00:00Z",
+    "published_at": "2025-01-01T00:00:00Z",
+}
 
 
 @pytest.fixture
@@ -370,3 +381,19 @@ async def test_budgets_hold_across_runs(world: World) -> None:
         await world.poll(*(f"github:acme/r{n}" for n in range(start, start + 10)), wait=0)
     assert github.violations == []
     assert len(world.upstream.log) <= 61
+
+
+async def test_the_token_follows_no_page_to_another_host(world: World, repo: str) -> None:
+    """`Link` is the answer's word, and an answer may lie."""
+    world.upstream.github.tokens = {"t1": GithubUser("one")}
+    world.overrides["github.token"] = "t1"
+    async with DemoUpstream().serve() as other:
+        elsewhere = f'<{other.github}/repos/acme/tool/releases?page=2>; rel="next"'
+        body = "[" + json.dumps(RELEASE) + "]"
+        headers = {"Link": elsewhere, "Content-Type": "application/json"}
+        fault = Fault("/releases", "status", times=None, status=200, headers=headers, body=body)
+        world.upstream.faults.append(fault)
+        polled = (await world.poll(repo))[repo]
+    assert str(polled.state.outcome) in ("partial", "malformed")
+    assert polled.state.failure is not None
+    assert "another host" in polled.state.failure.message
