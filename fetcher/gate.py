@@ -14,6 +14,8 @@ __all__ = ["Gate", "Wait"]
 
 # Waits shorter than this are the account's own pace and not worth a word.
 _WORTH_TELLING = 1.0
+# A lease that could not be renewed comes back, or its holder ends.
+_LEASE_SECONDS = 0.25
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +37,7 @@ class Gate:
         self.spent = 0
         self._budget = budget
         self._clock = clock
+        self._may_send: Callable[[], bool] = lambda: True
         self._queue = asyncio.Lock()
         self._slots = asyncio.Semaphore(in_flight)
 
@@ -76,6 +79,8 @@ class Gate:
         self, cost: int, until: float, on_wait: Callable[[Wait], None] | None
     ) -> Ticket:
         while True:
+            while not self._may_send():
+                await self._clock.sleep(_LEASE_SECONDS)
             wait = self._wait(cost, until)
             if wait <= 0.0:
                 self.spent += cost
@@ -113,6 +118,18 @@ class Gate:
     def went_well(self) -> None:
         """An answer was accepted."""
         self._budget.went_well()
+
+    def held_while(self, may_send: Callable[[], bool]) -> None:
+        """Lets requests through only while this says so: while the account's lease is ours."""
+        self._may_send = may_send
+
+    def closed_for(self) -> float:
+        """Seconds until a request may go, as far as is known; 0.0 means now."""
+        return self._budget.delay(self._clock.monotonic())
+
+    def room(self) -> int | None:
+        """Requests that are left before the next reset, where the server says it."""
+        return self._budget.left(self._clock.monotonic())
 
     def dump(self) -> dict[str, Any]:
         """What the next holder of the account's lease must know."""

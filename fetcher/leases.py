@@ -1,9 +1,14 @@
-"""Holding an upstream account's lease for as long as it is polled."""
+"""Holding an upstream account's lease for as long as it is polled.
+
+The setting `service.lease` is a promise: a leader that dies is followed within that time. So the
+lease in the store is shorter, it is renewed early, and its holder stops sending some time before
+it can run out: whoever comes next never meets requests that are still on their way.
+"""
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable
-from typing import Any
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any, Final
 
 from fetcher.errors import FetcherError, LeaseLost, StoreError
 from fetcher.models import Clock, Lease
@@ -12,31 +17,60 @@ from fetcher.store.protocol import WriteStore
 
 __all__ = ["AccountBusy", "Tenure", "hold"]
 
+# Parts of the promised time: how long the store keeps a lease, and when it is renewed.
+_KEPT: Final = 0.75
+_RENEWED: Final = 0.25
+# Seconds before its end in which nothing is sent any more: longer than any window of a budget.
+_QUIET: Final = 1.5
+_RETRIED: Final = 1.0
+
 
 class AccountBusy(FetcherError):
-    """Somebody else holds the account, and went on holding it for as long as we waited."""
+    """Somebody else holds the account, and neither freed it nor polled for us in time."""
 
     def __init__(self, account: str, owner: str, waited: float) -> None:
         super().__init__(
-            f"{owner} polls the account {account} and did not free it within {waited:g} s; "
-            "try again later, or wait longer with --wait"
+            f"{owner} polls the account {account} and did not answer or free it within "
+            f"{waited:g} s; try again later, or wait longer with --wait"
         )
         self.account = account
         self.owner = owner
 
 
 class Tenure:
-    """A lease while it is held: renewed early, and lost loudly."""
+    """A lease while it is held: renewed early, and lost loudly.
 
-    def __init__(self, lease: Lease) -> None:
+    Between a failed renewal and the next good one nothing may be sent, because somebody else may
+    have the account; what is to be written may be tried, because the store knows who has it.
+    """
+
+    def __init__(self, lease: Lease, clock: Clock, until: float, quiet: float = 0.0) -> None:
         self.lease = lease
         self.lost: StoreError | None = None
+        self.ended = asyncio.Event()
+        self._clock = clock
+        self._until = until
+        self._quiet = quiet
 
     def check(self) -> Lease:
         """The lease, or the reason why it is ours no longer."""
         if self.lost is not None:
             raise self.lost
         return self.lease
+
+    def may_send(self) -> bool:
+        """Whether the account is surely ours now."""
+        return self.lost is None and self._clock.monotonic() < self._until - self._quiet
+
+    def renewed(self, lease: Lease, until: float) -> None:
+        """It is ours until then (monotonic seconds)."""
+        self.lease = lease
+        self._until = until
+
+    def lose(self, error: StoreError) -> None:
+        """It is ours no longer."""
+        self.lost = self.lost or error
+        self.ended.set()
 
 
 @contextlib.asynccontextmanager
@@ -47,28 +81,35 @@ async def hold(
     owner: str,
     clock: Clock,
     *,
-    ttl: float,
+    promised: float,
     wait: float,
     budget: Callable[[], dict[str, Any]],
-    on_wait: Callable[[str, float], None] = lambda owner, seconds: None,
+    on_wait: Callable[[str, float], Awaitable[None] | None] = lambda owner, seconds: None,
 ) -> AsyncIterator[Tenure]:
     """Takes an account's lease, renews it while the block runs, and gives it back.
 
     `budget` is asked at each renewal for what has been spent, so that whoever comes next knows.
-    A holder that died frees its lease after at most `ttl` seconds. Raises `AccountBusy` when
-    the lease stays taken for `wait` seconds; `on_wait` is told the owner and the time left.
+    A holder that died is followed within `promised` seconds. Raises `AccountBusy` when the lease
+    stays taken for `wait` seconds; `on_wait` is told the owner and the time left.
     """
+    kept = promised * _KEPT
     until = clock.monotonic() + wait
-    while (lease := await _take(store, shield, account, owner, ttl)) is None:
+    while True:
+        asked = clock.monotonic()
+        lease = await _take(store, shield, account, owner, kept)
+        if lease is not None:
+            break
         left = until - clock.monotonic()
         holder = await store.lease(account)
         name = holder.owner if holder is not None else "somebody else"
         if left <= 0:
             raise AccountBusy(account, name, wait)
-        on_wait(name, left)
-        await clock.sleep(min(0.25, left))
-    tenure = Tenure(lease)
-    renewing = asyncio.create_task(_renew(store, tenure, clock, ttl, budget))
+        waiting = on_wait(name, left)
+        if waiting is not None:
+            await waiting
+        await clock.sleep(min(0.25, promised / 20, left))
+    tenure = Tenure(lease, clock, asked + kept, min(_QUIET, promised / 8))
+    renewing = asyncio.create_task(_renew(store, shield, tenure, clock, promised, budget))
     try:
         yield tenure
     finally:
@@ -86,32 +127,33 @@ async def _take(
     try:
         return await shield.run(store.acquire(account, owner, ttl))
     except asyncio.CancelledError:
-        holder = await shield.run(store.lease(account))
-        if holder is not None and holder.owner == owner:
-            await shield.run(store.release(holder, holder.budget))
+        with contextlib.suppress(StoreError):
+            holder = await shield.run(store.lease(account))
+            if holder is not None and holder.owner == owner:
+                await shield.run(store.release(holder, holder.budget))
         raise
 
 
 async def _renew(
     store: WriteStore,
+    shield: Shield,
     tenure: Tenure,
     clock: Clock,
-    ttl: float,
+    promised: float,
     budget: Callable[[], dict[str, Any]],
 ) -> None:
-    """Renews at a third of the lease; a failed try is repeated until the lease has run out."""
-    good_until = clock.monotonic() + ttl
+    """Renews early; a failed try is repeated until the store says whose the lease is."""
+    pause = promised * _RENEWED
     while True:
-        await clock.sleep(ttl / 3)
+        await clock.sleep(pause)
         asked = clock.monotonic()
         try:
-            tenure.lease = await store.renew(tenure.lease, ttl, budget())
+            lease = await shield.run(store.renew(tenure.lease, promised * _KEPT, budget()))
         except LeaseLost as error:
-            tenure.lost = error
+            tenure.lose(error)
             return
-        except StoreError as error:
-            if clock.monotonic() >= good_until:
-                tenure.lost = error
-                return
+        except StoreError:
+            pause = min(promised * _RENEWED, _RETRIED)
         else:
-            good_until = asked + ttl
+            tenure.renewed(lease, asked + promised * _KEPT)
+            pause = promised * _RENEWED

@@ -14,20 +14,28 @@ from fetcher.errors import Evidence
 from fetcher.targets import Target
 
 __all__ = [
+    "AccountState",
     "Batch",
     "Change",
     "ChangeKind",
     "Chunk",
     "Clock",
     "Due",
+    "Every",
     "Failure",
     "Known",
     "Lease",
     "Outcome",
     "OutcomeKind",
+    "PollRequest",
+    "PollResult",
     "Record",
     "Source",
+    "Stamp",
     "TargetState",
+    "Watch",
+    "Watched",
+    "Wish",
     "Written",
 ]
 
@@ -136,13 +144,60 @@ class Outcome:
     reconciled: bool = False
 
 
+Every: TypeAlias = float | Literal["auto"]
+"""How often a target is polled: every so many seconds, or by its own rhythm of change."""
+
+
+@dataclass(frozen=True, slots=True)
+class Watch:
+    """That a target is kept current, and by which account.
+
+    `file` is what the settings file says, `hand` what somebody typed, which goes first.
+    """
+
+    account: str
+    file: Every | None = None
+    hand: Every | None = None
+
+    @property
+    def every(self) -> Every | None:
+        """What holds; None where nobody watches any more."""
+        return self.hand if self.hand is not None else self.file
+
+
+@dataclass(frozen=True, slots=True)
+class Watched:
+    """A watched target, as far as its watch is concerned."""
+
+    id: str
+    key: str
+    names: tuple[str, ...]
+    watch: Watch
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What one side wishes for a target: `every` None no longer watches it.
+
+    `id` is the target's where the store knows it, otherwise its folded key. `due` is the latest
+    time at which it is to be polled next; None leaves that as it is.
+    """
+
+    id: str
+    key: str
+    account: str
+    every: Every | None
+    due: datetime | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class TargetState:
     """What the store remembers of a target.
 
     `id` never changes; `key` is canonical; `names` are the folded keys that it answers to, old
-    ones included. `failures` counts bad outcomes in a row. `token` is the fencing token under
-    which it was last written.
+    ones included. `account` polled it last, `failures` counts bad outcomes in a row, `rhythm` is
+    what is known of its pace of change. `token` is the fencing token under which it was last
+    written. `watch` is not the poller's to write.
     """
 
     id: str
@@ -161,7 +216,9 @@ class TargetState:
     last_change: datetime | None = None
     reconciled_at: datetime | None = None
     next_due: datetime | None = None
+    rhythm: Mapping[str, float] = field(default_factory=dict)
     token: int = 0
+    watch: Watch | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,7 +235,7 @@ class Lease:
     """The right to poll on one upstream account, until `expires_at` by the store's clock.
 
     `token` grows with every change of leader and is never used twice. `budget` is what earlier
-    holders spent, as they left it.
+    holders spent, as they left it; `clean` says that the last of them gave it back itself.
     """
 
     account: str
@@ -186,6 +243,61 @@ class Lease:
     token: int
     expires_at: datetime
     budget: Mapping[str, Any] = field(default_factory=dict)
+    clean: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class AccountState:
+    """An upstream account as the store knows it; `owner` None: nobody polls on it.
+
+    Changes up to (`token`, `watermark`) are visible to readers, but for those beyond the seals
+    (token to n) of leaders that ended without giving their lease back.
+    """
+
+    account: str
+    owner: str | None
+    token: int
+    expires_at: datetime
+    budget: Mapping[str, Any] = field(default_factory=dict)
+    watermark: int = 0
+    seals: Mapping[int, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class PollResult:
+    """How a poll that somebody asked for ended: the target's id, and how many records changed."""
+
+    id: str
+    changed: int
+
+
+@dataclass(frozen=True, slots=True)
+class PollRequest:
+    """A poll that somebody asks of the leader of an account, through the store.
+
+    `targets` are keys as asked; `results` (by those keys) are None until the leader has answered.
+    """
+
+    id: str
+    account: str
+    targets: tuple[str, ...]
+    full: bool
+    asked_at: datetime
+    expires_at: datetime
+    results: Mapping[str, PollResult] | None = None
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Stamp:
+    """The sequence number of a record's last change: (token, n) grows within an account."""
+
+    account: str
+    token: int
+    n: int
+
+    def document(self) -> Document:
+        """As it stands in the record."""
+        return {"account": self.account, "token": self.token, "n": self.n}
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,10 +332,15 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """What a write did; `refused` are ids of which the store holds a newer observation."""
+    """What a write did; `refused` are ids of which the store holds a newer observation.
+
+    `unchanged` counts records whose content stayed, `touched` those of them that were written
+    all the same, because they came to the target or left it.
+    """
 
     changes: tuple[Change, ...] = ()
     unchanged: int = 0
+    touched: int = 0
     refused: tuple[str, ...] = ()
 
 

@@ -4,7 +4,7 @@ Order of every commit: records, then the watermark of changes, then cursor and d
 step is idempotent, so after a crash at any instant the next poll repairs the rest.
 """
 
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -14,7 +14,7 @@ from uuid import uuid4
 from structlog.typing import FilteringBoundLogger
 
 from fetcher.documents import Kind
-from fetcher.errors import StoreError
+from fetcher.errors import LeaseLost, StoreError
 from fetcher.fan import bunches
 from fetcher.leases import Tenure
 from fetcher.models import (
@@ -23,20 +23,26 @@ from fetcher.models import (
     Chunk,
     Due,
     Failure,
+    Lease,
     Outcome,
     OutcomeKind,
     Source,
     TargetState,
+    Wish,
     Written,
 )
+from fetcher.policy.rhythm import Rhythm
 from fetcher.shield import Shield
 from fetcher.store.protocol import WriteStore
 from fetcher.targets import Target
 
-__all__ = ["Event", "NextDue", "Polled", "Refresher", "Stored", "kinds_of"]
+__all__ = ["Event", "NextDue", "OnOutage", "Polled", "Refresher", "Stored", "kinds_of"]
 
-NextDue: TypeAlias = Callable[[Target, OutcomeKind, datetime, int, datetime | None], datetime]
-"""(target, outcome, now, failures in a row, earliest retry) to the next due time."""
+NextDue: TypeAlias = Callable[[TargetState, datetime], datetime]
+"""(the state after a poll, now) to the next due time."""
+
+OnOutage: TypeAlias = Callable[[StoreError, int], Awaitable[None]]
+"""(why a commit failed, how often in a row): returns when it may be tried again, or raises."""
 
 _COMMIT_RECORDS = 500
 """Records that share one commit: what a crash can cost, and what memory holds."""
@@ -53,11 +59,18 @@ class Stored:
 
 @dataclass(frozen=True, slots=True)
 class Polled:
-    """One target's poll ended and its outcome is committed; `changed` counts records."""
+    """One target's poll ended and its outcome is committed; `changed` counts records.
+
+    `begun` is when the poll began, `was_due` when it ought to have, by the store's clock. `since`
+    is set where another process polled: what changed after it is what that poll changed.
+    """
 
     asked: Target
     state: TargetState
     changed: int
+    begun: datetime
+    was_due: datetime | None = None
+    since: datetime | None = None
 
 
 Event: TypeAlias = Stored | Polled
@@ -81,6 +94,7 @@ class _Tally:
     """What the poll of one target has done so far."""
 
     changed: int = 0
+    touched: bool = False
     refused: bool = False
 
 
@@ -94,16 +108,35 @@ class _Run:
     tallies: dict[str, _Tally] = field(default_factory=dict)
 
 
+@dataclass(slots=True)
+class _Work:
+    """What is committed together, and how far that has come."""
+
+    chunks: Sequence[Chunk]
+    outcomes: Sequence[Outcome]
+    written: Sequence[Written] | None = None
+
+
 class Refresher:
-    """Polls what is due through its source and commits what comes, shielded."""
+    """Polls what is due through its source and commits what comes, shielded.
+
+    Where the store fails, `on_outage` decides: without one the refresh ends with the error. While
+    it waits, nothing more is taken from the source, so memory stays bounded.
+    """
 
     def __init__(
-        self, store: WriteStore, shield: Shield, next_due: NextDue, log: FilteringBoundLogger
+        self,
+        store: WriteStore,
+        shield: Shield,
+        next_due: NextDue,
+        log: FilteringBoundLogger,
+        on_outage: OnOutage | None = None,
     ) -> None:
         self._store = store
         self._shield = shield
         self._next_due = next_due
         self._log = log
+        self._on_outage = on_outage
 
     async def refresh(
         self, tenure: Tenure, source: Source, due: Sequence[Due]
@@ -121,7 +154,7 @@ class Refresher:
                 bunches(source.poll(due, self._store), most=_COMMIT_RECORDS, weigh=_weight)
             ) as bunched:
                 async for items in bunched:
-                    for event in await self._shield.run(self._commit(run, items)):
+                    for event in await self._committed(run, items):
                         yield event
         except StoreError:
             raise
@@ -135,44 +168,128 @@ class Refresher:
             failed = [
                 Outcome(target, target, OutcomeKind.FAILED, failure) for target in list(run.due)
             ]
-            for event in await self._shield.run(self._commit(run, failed)):
+            for event in await self._committed(run, failed):
                 yield event
 
-    async def _commit(self, run: _Run, items: Sequence[Chunk | Outcome]) -> list[Event]:
+    async def _committed(self, run: _Run, items: Sequence[Chunk | Outcome]) -> list[Event]:
+        """Commits until it is done; what was written already is not written again."""
+        work = _Work(
+            [item for item in items if isinstance(item, Chunk)],
+            [
+                self._logged(item)
+                for item in items
+                if isinstance(item, Outcome) and item.asked in run.due
+            ],
+        )
+        failures = 0
+        while True:
+            lease = run.tenure.check()
+            try:
+                return await self._shield.run(self._commit(run, work, lease))
+            except LeaseLost as error:
+                # The lease may have come back with a new token: see `WriteStore.renew`.
+                if run.tenure.check().token == lease.token:
+                    run.tenure.lose(error)
+                    raise
+            except StoreError as error:
+                if self._on_outage is None:
+                    raise
+                failures += 1
+                await self._on_outage(error, failures)
+
+    async def _commit(self, run: _Run, work: _Work, lease: Lease) -> list[Event]:
         """Records first, then the watermark, then the states of the targets that ended."""
-        chunks = [item for item in items if isinstance(item, Chunk)]
-        outcomes = [item for item in items if isinstance(item, Outcome) and item.asked in run.due]
         events: list[Event] = []
-        if chunks:
-            batches = [_batch(chunk, run.observed_at) for chunk in chunks]
-            written = await self._store.write(run.tenure.check(), batches)
-            await self._store.publish(run.tenure.check())
-            for chunk, wrote in zip(chunks, written, strict=True):
-                _count(run, chunk, wrote)
-                events.append(Stored(chunk.target, wrote.changes, wrote.unchanged))
-        if outcomes:
-            ended = await self._ended(run, outcomes)
-            await self._store.save_targets(run.tenure.check(), [each.state for each in ended])
-            for outcome in outcomes:
-                del run.due[outcome.asked]
-            events.extend(ended)
+        if work.chunks:
+            if work.written is None:
+                batches = [_batch(chunk, run.observed_at) for chunk in work.chunks]
+                work.written = await self._store.write(lease, batches)
+                for chunk, wrote in zip(work.chunks, work.written, strict=True):
+                    _count(run, chunk, wrote)
+            await self._store.publish(lease)
+            events += (
+                Stored(chunk.target, wrote.changes, wrote.unchanged)
+                for chunk, wrote in zip(work.chunks, work.written, strict=True)
+            )
+        if work.outcomes:
+            ended = await self._ended(run, work.outcomes, lease)
+            for outcome in work.outcomes:
+                tally = run.tallies.pop(outcome.target.key, None)
+                polled = ended[outcome.asked]
+                old = run.due.pop(outcome.asked).state
+                self._tell(polled, old, refused=tally is not None and tally.refused)
+                events.append(polled)
         return events
 
-    async def _ended(self, run: _Run, outcomes: Sequence[Outcome]) -> list[Polled]:
+    async def _ended(
+        self, run: _Run, outcomes: Sequence[Outcome], lease: Lease
+    ) -> dict[Target, Polled]:
+        """Saves the states; those that changed under our hands are read and made again."""
         now = await self._store.now()
-        names = [outcome.target.fold for outcome in outcomes]
-        known = dict(await self._store.targets_by_name(names))
-        counts = await self._counts([outcome.target for outcome in outcomes])
-        ended = []
-        for outcome in map(self._logged, outcomes):
-            due = run.due[outcome.asked]
-            old = known.get(outcome.target.fold) or due.state
-            tally = run.tallies.pop(outcome.target.key, _Tally())
-            state = self._state(run, outcome, old, tally, now, counts)
-            known.update(dict.fromkeys(state.names, state))
-            ended.append(Polled(outcome.asked, state, tally.changed))
-            self._tell(old, state, tally.changed)
+        counts = await self._counts(run, outcomes)
+        known: dict[str, TargetState] = {}
+        for outcome in outcomes:
+            state = run.due[outcome.asked].state
+            if state is not None:
+                known.update(dict.fromkeys(state.names, state))
+        # Only names that nobody answered to when the poll began: new targets and new names.
+        unknown = [each.target.fold for each in outcomes if each.target.fold not in known]
+        known.update(await self._store.targets_by_name(unknown))
+        ended: dict[Target, Polled] = {}
+        gone = await self._one(outcomes, known, run)
+        left = list(outcomes)
+        while left:
+            made: dict[str, list[Outcome]] = {}
+            states: dict[str, TargetState] = {}
+            for outcome in left:
+                due = run.due[outcome.asked]
+                old = known.get(outcome.target.fold) or due.state
+                tally = run.tallies.get(outcome.target.key, _Tally())
+                state = self._state(lease, outcome, old, tally, now, counts)
+                known.update(dict.fromkeys(state.names, state))
+                states[state.id] = state
+                made.setdefault(state.id, []).append(outcome)
+                was_due = old.next_due if old is not None and old.watch is not None else None
+                ended[outcome.asked] = Polled(
+                    outcome.asked, state, tally.changed, run.observed_at, was_due
+                )
+            stale = await self._store.save_targets(lease, list(states.values()), gone)
+            left = []
+            if stale:
+                fresh = await self._store.targets_by_name(
+                    [outcome.target.fold for id_ in stale for outcome in made[id_]]
+                )
+                known.update(fresh)
+                for outcome in (each for id_ in stale for each in made[id_]):
+                    found = fresh.get(outcome.target.fold)
+                    if found is not None and (found.last_attempt or now) > now:
+                        # Another account polled it later: what that found stands.
+                        ended[outcome.asked] = replace(ended[outcome.asked], state=found)
+                    else:
+                        left.append(outcome)
         return ended
+
+    async def _one(
+        self, outcomes: Sequence[Outcome], known: dict[str, TargetState], run: _Run
+    ) -> list[str]:
+        """Makes one target of two that turned out to be the same, by a rename.
+
+        The one that has the name today stays, and is watched as the other was; gives the ids of
+        those that go.
+        """
+        gone: list[str] = []
+        for outcome in outcomes:
+            mine, other = run.due[outcome.asked].state, known.get(outcome.target.fold)
+            if mine is None or other is None or mine.id == other.id:
+                continue
+            gone.append(mine.id)
+            watch = mine.watch
+            if watch is not None and other.watch is None:
+                wish = Wish(other.id, other.key, watch.account, watch.every)
+                await self._store.wish("hand" if watch.hand is not None else "file", [wish])
+                watch = replace(watch, file=watch.file if watch.hand is None else None)
+                known[outcome.target.fold] = replace(other, watch=watch)
+        return gone
 
     def _logged(self, outcome: Outcome) -> Outcome:
         """An error of ours can be found in the log by the id that its target carries."""
@@ -184,39 +301,44 @@ class Refresher:
         message = f"{failure.message} (logged as {log_id})"
         return replace(outcome, failure=replace(failure, message=message, log_id=log_id))
 
-    async def _counts(self, targets: Sequence[Target]) -> Mapping[str, int]:
-        """Records that each target has now, by its key."""
+    async def _counts(self, run: _Run, outcomes: Sequence[Outcome]) -> Mapping[str, int]:
+        """Records that targets have now, by key, of those where that may have changed."""
         by_kind: dict[Kind, list[str]] = {}
-        for target in targets:
-            for kind in kinds_of(target):
-                by_kind.setdefault(kind, []).append(target.key)
-        totals: dict[str, int] = {}
+        for outcome in outcomes:
+            target, old = outcome.target, run.due[outcome.asked].state
+            tally = run.tallies.get(target.key)
+            if old is None or old.key != target.key or (tally is not None and tally.touched):
+                for kind in kinds_of(target):
+                    by_kind.setdefault(kind, []).append(target.key)
+        totals: dict[str, int] = {key: 0 for keys in by_kind.values() for key in keys}
         for kind, keys in by_kind.items():
             for key, count in (await self._store.counts(kind, keys)).items():
-                totals[key] = totals.get(key, 0) + count
+                totals[key] += count
         return totals
 
     def _state(
         self,
-        run: _Run,
+        lease: Lease,
         outcome: Outcome,
         old: TargetState | None,
         tally: _Tally,
         now: datetime,
         counts: Mapping[str, int],
     ) -> TargetState:
-        target, lease = outcome.target, run.tenure.lease
-        kind = outcome.kind
+        target, kind = outcome.target, outcome.kind
         if kind is OutcomeKind.UNCHANGED and tally.changed:
             kind = OutcomeKind.CHANGED
         if old is None:
             old = TargetState(target.fold, target.key, (), lease.account)
         failures = 0 if kind.good else old.failures + 1
-        retry_at = outcome.failure.retry_at if outcome.failure is not None else None
         # A bad poll keeps the last good cursor, which never outran its records; a refused
         # record voids it, because what the cursor stands for was not stored.
         cursor = outcome.cursor if kind.good else outcome.cursor or old.cursor
-        return replace(
+        rhythm = Rhythm.of(old.rhythm)
+        if kind.good and old.last_success is not None:
+            span = (now - old.last_success).total_seconds()
+            rhythm = rhythm.seen(span, changed=bool(tally.changed))
+        state = replace(
             old,
             key=target.key,
             names=tuple(dict.fromkeys((*old.names, target.fold, outcome.asked.fold))),
@@ -226,30 +348,48 @@ class Refresher:
             missing=outcome.missing,
             cursor=None if tally.refused else cursor,
             facts=outcome.facts if kind.good else {**old.facts, **outcome.facts},
-            records=counts.get(target.key, 0),
+            records=counts.get(target.key, old.records),
             failures=failures,
             last_attempt=now,
             last_success=now if kind.good else old.last_success,
             last_change=now if tally.changed else old.last_change,
             reconciled_at=now if outcome.reconciled and kind.good else old.reconciled_at,
-            next_due=self._next_due(target, kind, now, failures, retry_at),
+            rhythm=rhythm.document(),
             token=lease.token,
         )
+        due = self._next_due(state, now)
+        # Whole milliseconds, as stores keep them.
+        return replace(state, next_due=due.replace(microsecond=due.microsecond // 1000 * 1000))
 
-    def _tell(self, old: TargetState | None, state: TargetState, changed: int) -> None:
-        """Logs the first failure and the recovery, not every repeat."""
+    def _tell(self, polled: Polled, old: TargetState | None, *, refused: bool) -> None:
+        """Logs the first failure and the recovery, not every repeat.
+
+        A limit is the account's, not the target's: whoever holds the account tells of it once.
+        """
+        state = polled.state
         before = old.failures if old is not None else 0
-        log = self._log.bind(target=state.key, outcome=str(state.outcome), changed=changed)
-        if state.failures and not before:
-            evidence = state.failure.evidence if state.failure is not None else None
+        evidence = state.failure.evidence if state.failure is not None else None
+        seconds = (state.last_attempt or polled.begun) - polled.begun
+        log = self._log.bind(
+            target=state.key,
+            account=state.account,
+            outcome=str(state.outcome),
+            changed=polled.changed,
+            seconds=round(seconds.total_seconds(), 3),
+            **({"request_id": evidence.request_id} if evidence and evidence.request_id else {}),
+        )
+        if refused:
+            log.info("an older answer was not stored", next="polled again without a cursor")
+        if state.failures and not before and state.outcome is not OutcomeKind.RATE_LIMITED:
             log.warning(
                 "target failed",
                 error=state.failure.message if state.failure is not None else None,
                 status=evidence.status if evidence is not None else None,
-                request_id=evidence.request_id if evidence is not None else None,
             )
         elif before and not state.failures:
             log.info("target recovered", failures=before)
+        elif polled.changed:
+            log.info("target changed")
         else:
             log.debug("polled")
 
@@ -273,4 +413,5 @@ def _batch(chunk: Chunk, observed_at: datetime) -> Batch:
 def _count(run: _Run, chunk: Chunk, wrote: Written) -> None:
     tally = run.tallies.setdefault(chunk.target.key, _Tally())
     tally.changed += len(wrote.changes)
+    tally.touched = tally.touched or bool(wrote.changes or wrote.touched)
     tally.refused = tally.refused or bool(wrote.refused)

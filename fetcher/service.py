@@ -1,61 +1,35 @@
-"""The composition root: settings in, a running fetcher out.
-
-What polls is put together here and nowhere else; the one-shot command and the demo (and the
-daemon, once there is one) differ only in who asks and how long they stay.
-"""
+"""The one-shot's composition: settings in, targets polled once, side by side by account."""
 
 import asyncio
-import hashlib
 import os
 import random
 import socket
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass
-from datetime import datetime
-from typing import Protocol
 from uuid import uuid4
 
 from structlog.typing import FilteringBoundLogger
 
 from fetcher import __version__
+from fetcher.accounts import Account, homes_of, open_accounts
 from fetcher.config import Settings
-from fetcher.errors import UsageError
-from fetcher.gate import Gate, Wait
+from fetcher.gate import Wait
 from fetcher.leases import AccountBusy, hold
-from fetcher.models import Clock, Due, OutcomeKind, Source, TargetState
-from fetcher.policy.budget import github_budget, ncbi_budget
-from fetcher.policy.schedule import next_due
-from fetcher.refresh import Event, NextDue, Refresher
+from fetcher.models import Clock, Due
+from fetcher.refresh import Event, Refresher
+from fetcher.relay import Inquiry
 from fetcher.shield import Shield
-from fetcher.sources.eutils import Eutils
-from fetcher.sources.github import GithubSource
-from fetcher.sources.ncbi import NcbiSource
 from fetcher.store.protocol import WriteStore
 from fetcher.targets import Target
+from fetcher.timetable import Timetable
 from fetcher.transport import HttpSettings, Transport
 
-__all__ = ["UNWATCHED_EVERY", "Account", "Service", "open_transport"]
-
-UNWATCHED_EVERY = 15 * 60.0
-"""Seconds after which a target that nobody watches counts as due again."""
+__all__ = ["Service", "open_transport", "owner_name"]
 
 
-class ReachableSource(Source, Protocol):
-    """A source that can also say whether its upstream answers."""
-
-    async def reach(self) -> str:
-        """What the upstream says of the account's limits; raises `UpstreamError`."""
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class Account:
-    """One upstream account: the key of its lease, its door, and the source that uses it."""
-
-    key: str
-    gate: Gate
-    source: ReachableSource
+def owner_name() -> str:
+    """Who holds a lease: machine, process, and a mark that no other process has."""
+    return f"{socket.gethostname()}:{os.getpid()}:{uuid4().hex[:8]}"
 
 
 def open_transport(
@@ -100,18 +74,17 @@ class Service:
         self._settings = settings
         self._store = store
         self._clock = clock
-        self._owner = f"{socket.gethostname()}:{os.getpid()}:{uuid4().hex[:8]}"
+        self._owner = owner_name()
         self._shield = Shield(lambda error: log.error("a write failed", error=str(error)))
-        self._refresher = Refresher(store, self._shield, _next_due(settings, uniform), log)
-        self._accounts = {
-            "github": _github(settings, transport, clock, patience),
-            "ncbi": _ncbi(settings, transport, clock, patience),
-        }
+        self._timetable = Timetable(settings, uniform)
+        self._refresher = Refresher(store, self._shield, self._timetable.next_due, log)
+        self._homes = homes_of(settings)
+        self._accounts = open_accounts(settings, transport, clock, patience)
 
     @property
     def accounts(self) -> tuple[Account, ...]:
         """All accounts, of every upstream."""
-        return tuple(account for accounts in self._accounts.values() for account in accounts)
+        return tuple(self._accounts.values())
 
     async def poll(
         self,
@@ -124,30 +97,27 @@ class Service:
     ) -> dict[Target, AccountBusy]:
         """Polls these targets now, each account side by side with the others.
 
-        `full` ignores cursors. Gives the targets that could not be polled because their account
-        stayed taken for `wait` seconds. Raises `StoreError`. However it ends, writes that had
-        begun have ended first and the leases are given back.
+        `full` ignores cursors. Where somebody else holds an account, it is asked through the
+        store to poll for us. Gives the targets that could not be polled because it neither did
+        nor freed the account for `wait` seconds. Raises `StoreError`. However it ends, writes
+        that had begun have ended first and the leases are given back.
         """
         known = await self._store.targets_by_name([target.fold for target in targets])
         now = await self._store.now()
-        by_account: dict[str, tuple[Account, list[Due]]] = {}
+        by_account: dict[str, list[Due]] = {}
         for target in targets:
-            account = self._account(target)
-            state = known.get(target.fold)
-            due = Due(target, state, full or self._overdue(state, now))
-            by_account.setdefault(account.key, (account, []))[1].append(due)
+            due = self._timetable.asked(target, known.get(target.fold), now, full=full)
+            by_account.setdefault(self._homes.of(target), []).append(due)
         busy: dict[Target, AccountBusy] = {}
 
         async def one(account: Account, due: Sequence[Due]) -> None:
-            try:
-                await self._poll_account(account, due, on_event, wait, on_wait)
-            except AccountBusy as error:
-                busy.update((each.target, error) for each in due)
+            left = await self._poll_account(account, due, on_event, wait, on_wait)
+            busy.update(left)
 
         try:
             async with asyncio.TaskGroup() as group:
-                for account, dues in by_account.values():
-                    group.create_task(one(account, dues))
+                for key, dues in by_account.items():
+                    group.create_task(one(self._accounts[key], dues))
         except BaseExceptionGroup as errors:
             # The first is the cause; the others are what it took down.
             raise errors.exceptions[0] from None
@@ -160,107 +130,51 @@ class Service:
         on_event: Callable[[Event], Awaitable[None]],
         wait: float,
         on_wait: Callable[[str, float], None],
-    ) -> None:
+    ) -> dict[Target, AccountBusy]:
+        """Under a lease of our own, or by whoever leads the account, whichever is first."""
+        inquiry = Inquiry(self._store, self._shield, account.key, due)
+        asked = False
+
+        async def waiting(owner: str, left: float) -> None:
+            nonlocal asked
+            on_wait(owner, left)
+            if not asked:
+                asked = True
+                await inquiry.ask(left)
+            async with aclosing(inquiry.answers()) as answers:
+                async for polled in answers:
+                    await on_event(polled)
+            if not inquiry.left:
+                raise _Answered
+
         holding = hold(
             self._store,
             self._shield,
             account.key,
             self._owner,
             self._clock,
-            ttl=self._settings.service.lease,
+            promised=self._settings.service.lease,
             wait=wait,
             budget=account.gate.dump,
-            on_wait=on_wait,
+            on_wait=waiting,
         )
-        async with holding as tenure:
-            account.gate.load(tenure.lease.budget)
-            events = self._refresher.refresh(tenure, account.source, due)
-            async with aclosing(events):
-                async for event in events:
-                    await on_event(event)
-
-    def _account(self, target: Target) -> Account:
-        """Rendezvous hashing: a target keeps its account when others come and go.
-
-        https://en.wikipedia.org/wiki/Rendezvous_hashing
-        """
-
-        def weight(account: Account) -> bytes:
-            return hashlib.sha256(f"{account.key} {target.fold}".encode()).digest()
-
-        return max(self._accounts[target.upstream], key=weight)
-
-    def _overdue(self, state: TargetState | None, now: datetime) -> bool:
-        """Whether a repository's full listing is due, which finds edits and deletions far back."""
-        if state is None or state.reconciled_at is None or not state.key.startswith("github:"):
-            return False
-        since = (now - state.reconciled_at).total_seconds()
-        return since >= self._settings.github.reconcile
+        try:
+            async with holding as tenure:
+                await inquiry.withdraw()
+                account.gate.load(tenure.lease.budget)
+                account.gate.held_while(tenure.may_send)
+                events = self._refresher.refresh(tenure, account.source, inquiry.left)
+                async with aclosing(events):
+                    async for event in events:
+                        await on_event(event)
+        except _Answered:
+            pass
+        except AccountBusy as error:
+            return {each.target: error for each in inquiry.left}
+        finally:
+            await inquiry.withdraw()
+        return {}
 
 
-def _next_due(settings: Settings, uniform: Callable[[float, float], float]) -> NextDue:
-    every = {
-        target.fold: UNWATCHED_EVERY if watch.every == "auto" else watch.every
-        for watch in settings.watches
-        for target in watch.targets
-    }
-    service = settings.service
-
-    def due(
-        target: Target, kind: OutcomeKind, now: datetime, failures: int, retry_at: datetime | None
-    ) -> datetime:
-        return next_due(
-            kind,
-            now=now,
-            every=every.get(target.fold, UNWATCHED_EVERY),
-            failures=failures,
-            retry_at=retry_at,
-            min_interval=service.min_interval,
-            max_interval=service.max_interval,
-            uniform=uniform,
-        )
-
-    return due
-
-
-def _github(
-    settings: Settings, transport: Transport, clock: Clock, patience: float
-) -> tuple[Account, ...]:
-    accounts = []
-    for account in settings.github.all_accounts:
-        if account.app is not None:
-            text = f"the GitHub account {account.name} is an App, which this version cannot use yet"
-            raise UsageError(text)
-        token = account.token.get_secret_value() if account.token is not None else None
-        # GitHub allows 100 at once for REST and GraphQL together, and asks to be spared.
-        gate = Gate(f"GitHub account {account.name}", github_budget(), clock, in_flight=20)
-        source = GithubSource(
-            transport,
-            gate,
-            api_url=settings.github.api_url,
-            token=token,
-            identity=account.identity,
-            patience=patience,
-        )
-        accounts.append(Account(f"github:{account.identity}", gate, source))
-    return tuple(accounts)
-
-
-def _ncbi(
-    settings: Settings, transport: Transport, clock: Clock, patience: float
-) -> tuple[Account, ...]:
-    accounts = []
-    for account in settings.ncbi.all_accounts:
-        key = account.api_key.get_secret_value() if account.api_key is not None else None
-        gate = Gate(f"NCBI account {account.name}", ncbi_budget(account.rate), clock, in_flight=8)
-        eutils = Eutils(
-            transport,
-            gate,
-            url=settings.ncbi.eutils_url,
-            api_key=key,
-            email=settings.ncbi.email,
-            tool=settings.ncbi.tool,
-            patience=patience,
-        )
-        accounts.append(Account(f"ncbi:{account.identity}", gate, NcbiSource(eutils)))
-    return tuple(accounts)
+class _Answered(Exception):
+    """The leader has answered everything."""

@@ -1,5 +1,6 @@
 """The commands and their options."""
 
+import asyncio
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -107,6 +108,21 @@ def fetch(
         )
         common = Common(config, store, quiet, log_format, log_level)
         raise typer.Exit(run(fetch_now(options, common)))
+
+
+@app.command("run")
+def run_(
+    config: ConfigOption = None,
+    store: StoreOption = None,
+    log_format: LogFormatOption = "console",
+    log_level: LogLevelOption = "info",
+) -> None:
+    """Run the daemon: keep the watch list current until it is told to stop."""
+    with guarded():
+        from fetcher.cli.run import run_daemon
+
+        common = Common(config, store, False, log_format, log_level)
+        raise typer.Exit(asyncio.run(run_daemon(common)))
 
 
 @app.command("list")

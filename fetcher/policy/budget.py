@@ -20,6 +20,8 @@ SLACK = 0.5
 MAX_STRIKES = 6
 # Places dumped and loaded again by one process are known again, though two clocks were read.
 SAME_PLACE = 0.05
+# Seconds after which to look again for an answer that decides.
+_ASK_AGAIN = 0.05
 
 
 @dataclass(slots=True, eq=False)
@@ -38,12 +40,20 @@ class Budget:
     window after its answer, or after `SLACK` seconds where the answer takes longer: so however
     requests jitter on their way, no window at the server sees one too many, and a slow server
     does not halve the rate.
+
+    Where the server tells its counters (`told`), whoever takes over an account sends one request
+    and hears its answer before the next: the last holder may have died without a word of what
+    it spent.
     """
 
-    def __init__(self, limit: int, window: float, *, slack: float = SLACK) -> None:
+    def __init__(
+        self, limit: int, window: float, *, slack: float = SLACK, told: bool = False
+    ) -> None:
         self._limit = limit
         self._window = window
         self._slack = slack
+        self._told = told
+        self._unsure = False
         self._sent: deque[Ticket] = deque()
         self._outstanding: set[Ticket] = set()
         self._parked_until = float("-inf")
@@ -55,6 +65,8 @@ class Budget:
     def delay(self, now: float, cost: int = 1) -> float:
         """Seconds until a request of that cost may go; 0.0 means now."""
         wait = max(0.0, self._parked_until - now)
+        if self._unsure and self._outstanding:
+            wait = max(wait, _ASK_AGAIN)
         if self._remaining is not None:
             if now >= self._reset_at:
                 self._remaining = None
@@ -90,6 +102,7 @@ class Budget:
                 ticket.until = min(ticket.until, now + self._window)
         if headers is None:
             return
+        self._unsure = False
         remaining, reset = _number(headers, "remaining"), _number(headers, "reset")
         if remaining is None or reset is None:
             return
@@ -103,6 +116,12 @@ class Budget:
         # A second more, for the clocks' fractions.
         left = min(max(0.0, reset - server_time(headers, epoch)), LONGEST_WAIT)
         self._reset_at = now + left + 1.0
+
+    def left(self, now: float) -> int | None:
+        """What the server's quota still gives before its reset, where that is known."""
+        if self._remaining is None or now >= self._reset_at:
+            return None
+        return max(0, self._remaining - sum(each.cost for each in self._outstanding))
 
     def limited(self, now: float, wait: float, *, named: bool) -> float:
         """The server limits the account: nothing goes for so long; gives the wait in seconds.
@@ -139,6 +158,7 @@ class Budget:
     def load(self, state: Mapping[str, Any], now: float, epoch: float) -> None:
         """Takes over what an earlier holder dumped, who may have been this very process."""
         shift = now - epoch
+        self._unsure = self._told
         self._prune(now)
         mine = sorted(self._sent, key=lambda ticket: ticket.until)
         for until, cost in sorted(state.get("sent", ())):
@@ -168,10 +188,12 @@ class Budget:
 def github_budget() -> Budget:
     """GitHub's secondary limit for REST: 900 points a minute, a GET being one.
 
-    The hourly quota (60 without a token, 5,000 and more with one) is learned from the headers.
+    Taken by the second, so that a leader that takes over has only a second of its predecessor's
+    to fear. The hourly quota (60 without a token, 5,000 and more with one) is learned from the
+    headers.
     https://docs.github.com/en/rest/using-the-rest-api/rate-limits-for-the-rest-api
     """
-    return Budget(900, 60.0)
+    return Budget(15, 1.0, told=True)
 
 
 def ncbi_budget(requests_per_second: float) -> Budget:

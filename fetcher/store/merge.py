@@ -12,7 +12,7 @@ from functools import partial
 from typing import Any, Literal
 
 from fetcher.documents import Document, Kind
-from fetcher.models import Batch, Change, ChangeKind, Record, Written
+from fetcher.models import Batch, Change, ChangeKind, Record, Stamp, Written
 from fetcher.policy.digest import digest
 from fetcher.store.spill import blob_digest
 
@@ -20,7 +20,6 @@ __all__ = [
     "HISTORY",
     "LONG_VALUE",
     "Merged",
-    "Stamp",
     "Step",
     "merge_all",
     "merge_record",
@@ -33,18 +32,6 @@ HISTORY = 20
 
 LONG_VALUE = 1_000
 """Characters from which on a replaced value is remembered by its digest and length alone."""
-
-
-@dataclass(frozen=True, slots=True, order=True)
-class Stamp:
-    """The sequence number of a record's last change: (token, n) grows within an account."""
-
-    account: str
-    token: int
-    n: int
-
-    def document(self) -> Document:
-        return {"account": self.account, "token": self.token, "n": self.n}
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,6 +185,7 @@ def summarised(steps: Iterable[Step], batches: Sequence[Batch]) -> tuple[Written
                 if step.merged.change is not None and step.merged.document is not None
             ),
             sum(step.merged.action in ("same", "touched") for step in mine),
+            sum(step.merged.action == "touched" for step in mine),
             tuple(step.id for step in mine if step.merged.action == "refused"),
         )
         for mine in of

@@ -97,10 +97,17 @@ async def prepare(database: Database, where: str, *, create: bool) -> None:
         return
     for kind, name in COLLECTIONS.items():
         await database[name].create_indexes(list(_indexes(kind)))
-    await database["targets"].create_indexes([IndexModel("names"), IndexModel("next_due")])
+    due = [("watch.account", ASCENDING), ("watch.query", ASCENDING), ("next_due", ASCENDING)]
+    await database["targets"].create_indexes([IndexModel("names"), IndexModel(due)])
+    await database["requests"].create_indexes([IndexModel("account")])
     for id_, values in (("token", {"value": 0}), ("schema", {"version": SCHEMA_VERSION})):
         with contextlib.suppress(DuplicateKeyError):  # another process came first
             await meta.update_one({"_id": id_}, {"$setOnInsert": values}, upsert=True)
+    # What version 2 adds has a meaning where it is missing, so there is nothing to convert.
+    await meta.update_one(
+        {"_id": "schema", "version": {"$lt": SCHEMA_VERSION}},
+        {"$set": {"version": SCHEMA_VERSION}},
+    )
 
 
 def _indexes(kind: Kind) -> Iterator[IndexModel]:

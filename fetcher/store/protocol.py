@@ -3,17 +3,37 @@
 One contract, two backends, one test suite over both. All methods raise `StoreError`s only.
 """
 
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Protocol, Self, TypeAlias
+from typing import Any, Literal, Protocol, Self, TypeAlias
 
 from fetcher.documents import Document, Kind
-from fetcher.models import Batch, Lease, TargetState, Written
+from fetcher.models import (
+    AccountState,
+    Batch,
+    Lease,
+    PollRequest,
+    PollResult,
+    Stamp,
+    TargetState,
+    Watched,
+    Wish,
+    Written,
+)
 
-__all__ = ["COLLECTIONS", "INDEXED", "SCHEMA_VERSION", "Query", "ReadStore", "WriteStore"]
+__all__ = [
+    "COLLECTIONS",
+    "INDEXED",
+    "SCHEMA_VERSION",
+    "Position",
+    "Query",
+    "ReadStore",
+    "Side",
+    "WriteStore",
+]
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 COLLECTIONS: Mapping[Kind, str] = {
     "release": "releases",
@@ -36,6 +56,12 @@ INDEXED: Mapping[Kind, tuple[tuple[str, ...], ...]] = {
     "genome": (),
 }
 """Indexes of each collection, beside those on `_id`, `targets` and the stamp."""
+
+Side: TypeAlias = Literal["file", "hand"]
+"""Who wishes a target watched: the settings file, or somebody by hand."""
+
+Position: TypeAlias = Mapping[str, tuple[int, int]]
+"""How far a reader of changes has come: (token, n) by account."""
 
 Scalar: TypeAlias = str | int | bool | datetime | None
 
@@ -84,6 +110,26 @@ class ReadStore(Protocol):
         """All targets, ascending by id."""
         ...
 
+    def watched(self) -> AsyncGenerator[Watched, None]:
+        """All targets that are watched, ascending by id."""
+        ...
+
+    async def accounts(self) -> Sequence[AccountState]:
+        """All accounts that were ever polled on, by name."""
+        ...
+
+    async def request(self, id_: str) -> PollRequest | None:
+        """A request for a poll, with its results once the leader has answered."""
+        ...
+
+    def changes(self, after: Position) -> AsyncGenerator[tuple[Stamp, Document], None]:
+        """Records that changed behind a position, each once at its latest state.
+
+        Account by account, ascending by stamp, as far as is visible now; blobs are left out. A
+        reader that goes on from the last stamps it saw misses no record that changed.
+        """
+        ...
+
     async def record(self, kind: Kind, id_: str) -> Document | None:
         """One record whole, blobs included."""
         ...
@@ -128,7 +174,8 @@ class WriteStore(ReadStore, Protocol):
         """Takes the lease of an account if it is free or has run out, else None.
 
         The new lease has a larger fencing token than any before it, on any account, and the
-        budget that the last holder left. `ttl` is in seconds, by the store's clock.
+        budget that the last holder left. `ttl` is in seconds, by the store's clock. A holder
+        that did not give its lease back is sealed: see `mend`.
         """
         ...
 
@@ -137,7 +184,11 @@ class WriteStore(ReadStore, Protocol):
         ...
 
     async def renew(self, lease: Lease, ttl: float, budget: Mapping[str, Any]) -> Lease:
-        """Prolongs a lease and saves its budget; raises `LeaseLost` if somebody else has it."""
+        """Prolongs a lease and saves its budget; raises `LeaseLost` if somebody else has it.
+
+        After a write of unknown outcome the lease comes back with a new token, so that what may
+        still arrive of that write lies beyond a seal.
+        """
         ...
 
     async def release(self, lease: Lease, budget: Mapping[str, Any]) -> None:
@@ -160,9 +211,57 @@ class WriteStore(ReadStore, Protocol):
         """Moves the account's watermark up to the last stamp below which all is written."""
         ...
 
-    async def save_targets(self, lease: Lease, states: Sequence[TargetState]) -> None:
+    async def mend(self, lease: Lease) -> Sequence[str]:
+        """Puts right what late writers left beyond the seals of this account.
+
+        Such records are stamped anew under this lease, and their targets lose their cursors and
+        are due at once. Gives the keys of these targets. Cheap when there is nothing.
+        """
+        ...
+
+    async def save_targets(
+        self, lease: Lease, states: Sequence[TargetState], gone: Sequence[str] = ()
+    ) -> Sequence[str]:
         """Saves cursors, outcomes and due times, in one transaction or bulk write.
 
-        Raises `LeaseLost` if a later token wrote one of them.
+        Their watches are left as they are; targets that are `gone` are taken away. Gives the ids
+        of those that were not saved, because another account polled the target later, or
+        because its watch has changed since the state was read: read them again. Raises
+        `LeaseLost` if a later token of this account wrote one of them; then nothing of it
+        counts as saved.
         """
+        ...
+
+    # The schedule
+
+    async def due(
+        self, account: str, now: datetime, *, queries: bool, limit: int, skip: Collection[str] = ()
+    ) -> Sequence[TargetState]:
+        """Watched targets of an account that are due, oldest first, without those to `skip`.
+
+        Either queries, each of which may take long, or all others. It costs what is due, not
+        what is watched.
+        """
+        ...
+
+    async def wish(self, side: Side, wishes: Sequence[Wish]) -> None:
+        """Sets what one side wishes of some targets; a target not yet known is due at once."""
+        ...
+
+    # Requests to a leader
+
+    async def ask(self, request: PollRequest) -> None:
+        """Leaves a request for the leader of its account."""
+        ...
+
+    async def asked(self, account: str) -> Sequence[PollRequest]:
+        """Requests that wait for this account's leader, oldest first; drops expired ones."""
+        ...
+
+    async def answer(self, request: PollRequest, results: Mapping[str, PollResult]) -> None:
+        """The leader's answer; nothing happens where the asker has gone."""
+        ...
+
+    async def unask(self, request: PollRequest) -> None:
+        """Takes a request away."""
         ...

@@ -7,17 +7,13 @@ tear.
 """
 
 import asyncio
-import json
 import sqlite3
 from collections.abc import (
-    Awaitable,
-    Callable,
     Iterator,
     Mapping,
     Sequence,
 )
-from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import datetime
 from itertools import count
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -25,24 +21,23 @@ from urllib.parse import quote
 
 import aiosqlite
 
-from fetcher.documents import Document, Kind, time_text
-from fetcher.errors import LeaseLost, SchemaTooNew, StoreUnavailable, UsageError
-from fetcher.models import Batch, Clock, Lease, TargetState, Written
-from fetcher.shield import Shield
-from fetcher.store.merge import Stamp, Step, merge_all, summarised
+from fetcher.documents import Document, Kind
+from fetcher.errors import SchemaTooNew, StoreUnavailable, UsageError
+from fetcher.models import Batch, Clock, Lease, Stamp, Written
+from fetcher.store.merge import Step, merge_all, summarised
 from fetcher.store.protocol import COLLECTIONS, SCHEMA_VERSION
 from fetcher.store.spill import spill
-from fetcher.store.sqlite_reader import SqliteReader, marks, some
+from fetcher.store.sqlite_reader import marks, some
+from fetcher.store.sqlite_schedule import SqliteSchedule
 from fetcher.store.sqlite_schema import (
     APPLICATION_ID,
     SCHEMA,
+    STEPS,
     columns,
     from_row,
     mapped,
     to_row,
-    to_text,
 )
-from fetcher.store.states import state_document
 
 __all__ = ["SqliteStore"]
 
@@ -54,16 +49,8 @@ _BUSY_MILLISECONDS: Final = 10_000
 _RETRY_SECONDS: Final = 0.02
 
 
-class SqliteStore(SqliteReader):
+class SqliteStore(SqliteSchedule):
     """Implements `WriteStore`; open it with `open_store`."""
-
-    def __init__(
-        self, path: str, clock: Clock, reader: aiosqlite.Connection, writer: aiosqlite.Connection
-    ) -> None:
-        super().__init__(path, clock, reader)
-        self._writer = writer
-        self._writing = asyncio.Lock()
-        self._shield = Shield(lambda error: None)
 
     @classmethod
     async def open(cls, url: str, clock: Clock, *, create: bool) -> "SqliteStore":
@@ -86,90 +73,6 @@ class SqliteStore(SqliteReader):
                 await writer.close()
                 raise
         return cls(path, clock, reader, writer)
-
-    async def close(self) -> None:
-        """Closes after what is under way."""
-        async with self._writing:
-            await super().close()
-            await self._writer.close()
-
-    # Leases
-
-    async def acquire(self, account: str, owner: str, ttl: float) -> Lease | None:
-        """See `WriteStore`."""
-
-        async def body() -> Lease | None:
-            now = self._clock.time()
-            held = await self._lease_row(account)
-            if held is not None and held["owner"] is not None and held["expires_at"] > now:
-                return None
-            cursor = await self._writer.execute("INSERT INTO tokens DEFAULT VALUES")
-            token = cursor.lastrowid
-            assert token is not None  # noqa: S101 - an INSERT has one
-            await self._writer.execute("DELETE FROM tokens WHERE token < ?", (token,))
-            await self._writer.execute(
-                "INSERT INTO leases VALUES (?, ?, ?, ?, '{}', 0, 0) ON CONFLICT (account) DO "
-                "UPDATE SET owner = excluded.owner, token = excluded.token, "
-                "expires_at = excluded.expires_at, n = 0, watermark = 0",
-                (account, owner, token, now + ttl),
-            )
-            budget = json.loads(held["budget"]) if held is not None else {}
-            return Lease(account, owner, token, _time(now + ttl), budget)
-
-        return await self._transaction(body)
-
-    async def lease(self, account: str) -> Lease | None:
-        """See `WriteStore`."""
-        rows = await self._rows(
-            "SELECT owner, token, expires_at, budget FROM leases "
-            "WHERE account = ? AND owner IS NOT NULL AND expires_at > ?",
-            (account, self._clock.time()),
-        )
-        for owner, token, expires_at, budget in rows:
-            return Lease(account, owner, token, _time(expires_at), json.loads(budget))
-        return None
-
-    async def renew(self, lease: Lease, ttl: float, budget: Mapping[str, Any]) -> Lease:
-        """See `WriteStore`."""
-
-        async def body() -> Lease:
-            await self._check(lease)
-            expires_at = self._clock.time() + ttl
-            await self._writer.execute(
-                "UPDATE leases SET expires_at = ?, budget = ? WHERE account = ?",
-                (expires_at, json.dumps(budget), lease.account),
-            )
-            return Lease(lease.account, lease.owner, lease.token, _time(expires_at), budget)
-
-        return await self._transaction(body)
-
-    async def release(self, lease: Lease, budget: Mapping[str, Any]) -> None:
-        """See `WriteStore`."""
-
-        async def body() -> None:
-            await self._writer.execute(
-                "UPDATE leases SET owner = NULL, expires_at = 0, budget = ? "
-                "WHERE account = ? AND owner = ? AND token = ?",
-                (json.dumps(budget), lease.account, lease.owner, lease.token),
-            )
-
-        await self._transaction(body)
-
-    async def _lease_row(self, account: str) -> Mapping[str, Any] | None:
-        names = ("owner", "token", "expires_at", "budget", "n", "watermark")
-        rows = await self._writer.execute_fetchall(
-            f"SELECT {', '.join(names)} FROM leases WHERE account = ?", (account,)
-        )
-        for row in rows:
-            return dict(zip(names, row, strict=True))
-        return None
-
-    async def _check(self, lease: Lease) -> Mapping[str, Any]:
-        """The lease as it stands, in the transaction that is about to write under it."""
-        row = await self._lease_row(lease.account)
-        if row is None or (row["owner"], row["token"]) != (lease.owner, lease.token):
-            raise LeaseLost(f"somebody else polls the account {lease.account} now")
-        return row
 
     # Writing
 
@@ -233,70 +136,6 @@ class SqliteStore(SqliteReader):
                 "INSERT INTO record_targets (target, kind, _id) VALUES (?, ?, ?)",
                 ((target, kind, row[0]) for row, targets in pairs for target in targets),
             )
-
-    async def publish(self, lease: Lease) -> int:
-        """See `WriteStore`: what is committed is visible, so the watermark is the last stamp."""
-
-        async def body() -> int:
-            row = await self._check(lease)
-            await self._writer.execute(
-                "UPDATE leases SET watermark = n WHERE account = ?", (lease.account,)
-            )
-            return int(row["n"])
-
-        return await self._transaction(body)
-
-    async def save_targets(self, lease: Lease, states: Sequence[TargetState]) -> None:
-        """See `WriteStore`."""
-
-        async def body() -> None:
-            await self._check(lease)
-            last = {state.id: state for state in states}
-            for part in some(list(last)):
-                later = await self._writer.execute_fetchall(
-                    f"SELECT _id FROM targets WHERE _id IN ({marks(part)}) AND token > ?",
-                    (*part, lease.token),
-                )
-                for (id_,) in later:
-                    raise LeaseLost(f"a later leader has polled {last[id_].key} already")
-            await self._writer.executemany(
-                "INSERT OR REPLACE INTO targets VALUES (?, ?, ?, ?)",
-                (_state_row(replace(state, token=lease.token)) for state in last.values()),
-            )
-            await self._writer.executemany(
-                "DELETE FROM target_names WHERE _id = ?", ((id_,) for id_ in last)
-            )
-            await self._writer.executemany(
-                "INSERT OR IGNORE INTO target_names VALUES (?, ?)",
-                ((name, state.id) for state in last.values() for name in state.names),
-            )
-
-        await self._transaction(body)
-
-    async def _transaction(self, body: Callable[[], Awaitable[T]]) -> T:
-        """Runs a body between BEGIN and COMMIT; it ends whole or not at all."""
-
-        async def whole() -> T:
-            async with self._writing:
-                with mapped(self._path):
-                    try:
-                        # IMMEDIATE takes the write lock first, so that what is read stays true.
-                        await self._writer.execute("BEGIN IMMEDIATE")
-                        result = await body()
-                        await self._writer.execute("COMMIT")
-                    except BaseException:
-                        # Cancelled by the end of the loop, a call may still be under way in the
-                        # thread; this one comes after it, and does nothing where all is over.
-                        await self._writer.rollback()
-                        raise
-                    return result
-
-        return await self._shield.run(whole())
-
-
-def _state_row(state: TargetState) -> tuple[object, ...]:
-    due = time_text(state.next_due) if state.next_due is not None else None
-    return state.id, to_text(state_document(state)), state.token, due
 
 
 def _merged(
@@ -367,17 +206,24 @@ async def _make(writer: aiosqlite.Connection, path: str, *, create: bool) -> Non
     if not create:
         if not ours:
             raise StoreUnavailable(f"the store {path} is empty; `fetcher fetch` fills it")
+        if version < SCHEMA_VERSION:
+            raise StoreUnavailable(
+                f"the store {path} is of an older fetcher; `fetcher fetch` or `fetcher run` brings "
+                "it forward"
+            )
         return
     await writer.execute("PRAGMA journal_mode = WAL")
     if version == SCHEMA_VERSION:
         return
     await writer.execute("BEGIN IMMEDIATE")
     # Another process may have come first while this one waited for the lock.
-    if await _pragma(writer, "user_version") == 0:
-        for statement in SCHEMA:
+    version = await _pragma(writer, "user_version")
+    steps = [SCHEMA] if version == 0 else [STEPS[at] for at in range(version, SCHEMA_VERSION)]
+    for step in steps:
+        for statement in step:
             await writer.execute(statement)
-        await writer.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-        await writer.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+    await writer.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+    await writer.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
     await writer.execute("COMMIT")
 
 
@@ -391,7 +237,3 @@ def _path(url: str) -> str:
     if not url.lower().startswith(_PREFIX) or not path or path == ":memory:":
         raise UsageError(f"{url!r} names no file; write sqlite:///FILE or sqlite:////ABSOLUTE")
     return path
-
-
-def _time(epoch: float) -> datetime:
-    return datetime.fromtimestamp(epoch, UTC)

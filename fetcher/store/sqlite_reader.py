@@ -9,20 +9,30 @@ write-ahead log from being cut.
 import json
 from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping, Sequence
 from contextlib import aclosing
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, Final, Self
 
 import aiosqlite
 
 from fetcher.documents import Document, Kind
-from fetcher.models import Clock, TargetState
-from fetcher.store.protocol import COLLECTIONS, Query
+from fetcher.models import (
+    AccountState,
+    Clock,
+    PollRequest,
+    Stamp,
+    TargetState,
+    Watch,
+    Watched,
+)
+from fetcher.store.feed import visible
+from fetcher.store.protocol import COLLECTIONS, Position, Query
 from fetcher.store.spill import restore
-from fetcher.store.sqlite_schema import columns, from_row, mapped, scalar
-from fetcher.store.states import bearer, state_from
+from fetcher.store.sqlite_schema import columns, from_milliseconds, from_row, mapped, scalar
+from fetcher.store.states import bearer, request_from, state_from_text, watch_from
 from fetcher.store.times import read_time
 
-__all__ = ["SqliteReader", "marks", "some"]
+__all__ = ["STATE", "SqliteReader", "marks", "request_of", "some", "state_of"]
 
 # SQLite takes 32,766 parameters in one statement, older builds 999.
 _PARAMETERS: Final = 500
@@ -31,7 +41,7 @@ _IDS: Final = 5_000
 _FIRST: Final = 16
 _ROWS: Final = 64
 _PAGE_BYTES: Final = 4 << 20
-_STATE_TIMES: Final = ("last_attempt", "last_success", "last_change", "reconciled_at", "next_due")
+STATE: Final = "document, next_due, home, file, hand"
 
 
 class SqliteReader:
@@ -65,22 +75,75 @@ class SqliteReader:
         claims: dict[str, list[TargetState]] = {}
         for part in some(names):
             rows = await self._rows(
-                f"SELECT name, document FROM target_names JOIN targets USING (_id) "
+                f"SELECT name, {STATE} FROM target_names JOIN targets USING (_id) "
                 f"WHERE name IN ({marks(part)})",
                 part,
             )
-            for name, text in rows:
-                claims.setdefault(name, []).append(_state(text))
+            for name, *row in rows:
+                claims.setdefault(name, []).append(state_of(row))
         return {name: bearer(name, states) for name, states in claims.items()}
 
     async def targets(self) -> AsyncGenerator[TargetState, None]:
         """See `ReadStore`."""
         async with aclosing(
-            self._paged(("_id",), "targets WHERE 1", (), beside=", document")
+            self._paged(("_id",), "targets WHERE 1", (), beside=f", {STATE}")
         ) as pages:
             async for page in pages:
-                for _, text in page:
-                    yield _state(text)
+                for _, *row in page:
+                    yield state_of(row)
+
+    async def watched(self) -> AsyncGenerator[Watched, None]:
+        """See `ReadStore`."""
+        beside = ", home, file, hand, json_extract(document, '$.key', '$.names')"
+        async with aclosing(
+            self._paged(("_id",), "targets WHERE home IS NOT NULL", (), beside=beside)
+        ) as pages:
+            async for page in pages:
+                for id_, home, file, hand, told in page:
+                    key, names = json.loads(told)
+                    yield Watched(id_, key, tuple(names), Watch(home, file, hand))
+
+    async def accounts(self) -> Sequence[AccountState]:
+        """See `ReadStore`."""
+        now = self._clock.time()
+        rows = await self._rows(
+            "SELECT account, owner, token, expires_at, budget, n FROM leases ORDER BY account", ()
+        )
+        return [
+            AccountState(
+                account,
+                owner if expires_at > now else None,
+                token,
+                datetime.fromtimestamp(expires_at, UTC),
+                json.loads(budget),
+                n,
+            )
+            for account, owner, token, expires_at, budget, n in rows
+        ]
+
+    async def request(self, id_: str) -> PollRequest | None:
+        """See `ReadStore`."""
+        rows = await self._rows("SELECT document FROM requests WHERE _id = ?", (id_,))
+        return request_of(rows[0][0]) if rows else None
+
+    async def changes(self, after: Position) -> AsyncGenerator[tuple[Stamp, Document], None]:
+        """See `ReadStore`."""
+        for account in await self.accounts():
+            name = account.account
+
+            async def page(
+                kind: Kind, begin: tuple[int, int], size: int, name: str = name
+            ) -> list[tuple[Stamp, Document]]:
+                rows = await self._rows(
+                    f"SELECT token, n, document, flat FROM {COLLECTIONS[kind]} WHERE account = ? "
+                    f"AND (token, n) > (?, ?) ORDER BY token, n LIMIT {size:d}",
+                    (name, *begin),
+                )
+                return [(Stamp(name, t, n), from_row(text, flat)) for t, n, text, flat in rows]
+
+            async with aclosing(visible(account, after.get(name, (0, 0)), page)) as changes:
+                async for change in changes:
+                    yield change
 
     async def record(self, kind: Kind, id_: str) -> Document | None:
         """See `ReadStore`."""
@@ -235,13 +298,19 @@ def _behind(order: Sequence[str], after: Sequence[object] | None) -> tuple[str, 
     raise AssertionError(after)
 
 
-def _state(text: str) -> TargetState:
+def state_of(row: Sequence[Any]) -> TargetState:
+    """The state in a row of `STATE`; its due time may have been moved up since it was saved."""
+    text, next_due, *watch = row
+    state = state_from_text(text, watch_from(*watch))
+    return replace(state, next_due=from_milliseconds(next_due))
+
+
+def request_of(text: str) -> PollRequest:
+    """The request in a row."""
     document = json.loads(text)
-    for name in _STATE_TIMES:
+    for name in ("asked_at", "expires_at"):
         document[name] = read_time(document[name])
-    if document["failure"] is not None:
-        document["failure"]["retry_at"] = read_time(document["failure"]["retry_at"])
-    return state_from(document)
+    return request_from(document)
 
 
 def some(values: Sequence[str]) -> Iterator[Sequence[str]]:

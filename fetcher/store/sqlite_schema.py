@@ -3,7 +3,7 @@
 import json
 import re
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -16,9 +16,12 @@ from fetcher.store.times import read_time, read_times
 __all__ = [
     "APPLICATION_ID",
     "SCHEMA",
+    "STEPS",
     "columns",
+    "from_milliseconds",
     "from_row",
     "mapped",
+    "milliseconds",
     "scalar",
     "to_row",
     "to_text",
@@ -32,6 +35,20 @@ _SURROGATE: Final = re.compile("[\ud800-\udfff]")
 def columns(kind: Kind) -> tuple[str, ...]:
     """The fields of a kind that have a column of their own, for indexes and conditions."""
     return tuple(dict.fromkeys(field for fields in INDEXED[kind] for field in fields))
+
+
+# `home` is the account that polls a target when it is due; NULL where nobody watches it. Times are
+# milliseconds since the epoch, which sort as numbers.
+TARGETS: Final = (
+    "CREATE TABLE targets (_id TEXT PRIMARY KEY, document TEXT NOT NULL, account TEXT NOT NULL, "
+    "token INTEGER NOT NULL, attempted INTEGER, next_due INTEGER, home TEXT, file, hand, "
+    "query INTEGER NOT NULL)"
+)
+TARGETS_DUE: Final = "CREATE INDEX targets_due ON targets (home, query, next_due, _id)"
+REQUESTS: Final = (
+    "CREATE TABLE requests (_id TEXT PRIMARY KEY, account TEXT NOT NULL, asked_at INTEGER NOT "
+    "NULL, expires_at INTEGER NOT NULL, answered INTEGER NOT NULL, document TEXT NOT NULL)"
+)
 
 
 def _tables() -> Iterator[str]:
@@ -54,18 +71,15 @@ def _tables() -> Iterator[str]:
         "PRIMARY KEY (target, kind, _id)) WITHOUT ROWID"
     )
     yield "CREATE INDEX record_targets_record ON record_targets (kind, _id)"
-    yield (
-        "CREATE TABLE targets (_id TEXT PRIMARY KEY, document TEXT NOT NULL, "
-        "token INTEGER NOT NULL, next_due TEXT)"
-    )
-    yield "CREATE INDEX targets_next_due ON targets (next_due)"
+    yield TARGETS
+    yield TARGETS_DUE
     yield "CREATE TABLE target_names (name TEXT, _id TEXT, PRIMARY KEY (name, _id)) WITHOUT ROWID"
     yield "CREATE INDEX target_names_target ON target_names (_id)"
     yield (
         "CREATE TABLE leases (account TEXT PRIMARY KEY, owner TEXT, token INTEGER NOT NULL, "
-        "expires_at REAL NOT NULL, budget TEXT NOT NULL, n INTEGER NOT NULL, "
-        "watermark INTEGER NOT NULL)"
+        "expires_at REAL NOT NULL, budget TEXT NOT NULL, n INTEGER NOT NULL)"
     )
+    yield REQUESTS
     yield "CREATE TABLE tokens (token INTEGER PRIMARY KEY AUTOINCREMENT)"
     yield (
         "CREATE TABLE blobs (digest TEXT, part INTEGER, data BLOB NOT NULL, "
@@ -74,6 +88,26 @@ def _tables() -> Iterator[str]:
 
 
 SCHEMA: Final = tuple(_tables())
+
+_MS: Final = "CAST(round((julianday({}) - 2440587.5) * 86400000) AS INTEGER)"
+
+# From each version to the next.
+STEPS: Final[Mapping[int, Sequence[str]]] = {
+    1: (
+        "ALTER TABLE targets RENAME TO targets_1",
+        "DROP INDEX targets_next_due",
+        TARGETS,
+        "INSERT INTO targets SELECT _id, document, json_extract(document, '$.account'), token, "
+        + _MS.format("json_extract(document, '$.last_attempt')")
+        + ", "
+        + _MS.format("json_extract(document, '$.next_due')")
+        + ", NULL, NULL, NULL, instr(_id, '?') > 0 FROM targets_1",
+        "DROP TABLE targets_1",
+        TARGETS_DUE,
+        "ALTER TABLE leases DROP COLUMN watermark",
+        REQUESTS,
+    )
+}
 
 
 def to_row(kind: Kind, document: Document) -> tuple[Any, ...]:
@@ -100,6 +134,16 @@ def to_text(document: Document) -> str:
     if not text.isascii() and _SURROGATE.search(text):
         return json.dumps(document, separators=(",", ":"), default=time_text)
     return text
+
+
+def milliseconds(time: datetime | None) -> int | None:
+    """A time as columns of the schedule have it."""
+    return round(time.timestamp() * 1000) if time is not None else None
+
+
+def from_milliseconds(value: int | None) -> datetime | None:
+    """The time of such a column."""
+    return datetime.fromtimestamp(value / 1000, UTC) if value is not None else None
 
 
 def scalar(name: str, value: object) -> object:

@@ -9,7 +9,7 @@ from datetime import timedelta
 import pytest
 
 from fetcher.errors import LeaseLost
-from fetcher.models import TargetState
+from fetcher.models import Lease, TargetState
 from fetcher.store import WriteStore, open_store
 from tests.clock import FakeClock
 from tests.store.build import KEY, T0, batch, release, state, take
@@ -142,25 +142,37 @@ async def test_a_late_writer_writes_nothing(store: WriteStore) -> None:
     assert document["body"] == "new"
 
 
-async def test_a_later_token_guards_a_target(store: WriteStore) -> None:
-    """What a later leader saved is not replaced by an earlier one of another account."""
+async def test_what_another_account_saw_later_stands(store: WriteStore) -> None:
+    """Whatever the tokens; what it saw earlier is replaced, and each knows who wrote it."""
     early, late = await take(store), await take(store, "b")
-    await store.save_targets(late, [state(account="b", token=late.token)])
-    with pytest.raises(LeaseLost):
-        await store.save_targets(early, [state(token=early.token)])
-    found = await store.target(KEY)
-    assert found is not None
-    assert found.account == "b"
-
-
-async def test_one_state_that_a_later_leader_wrote_stops_the_save(store: WriteStore) -> None:
-    """Whatever stands beside it in the save; the later leader's stays as it was."""
-    early, late = await take(store), await take(store, "b")
-    theirs = state(account="b", token=late.token)
+    theirs = state(token=late.token, account="b", last_attempt=T0 + timedelta(seconds=1))
     await store.save_targets(late, [theirs])
     mine = replace(theirs, id="x", key="x", names=("x",), records=9)
+    assert await store.save_targets(early, [mine, state(records=9)]) == [KEY]
+    assert await store.target(KEY) == theirs
+    assert await store.target("x") is not None
+    again = state(records=9, last_attempt=T0 + timedelta(seconds=2))
+    assert not await store.save_targets(early, [again])
+    assert await store.target(KEY) == replace(again, token=early.token)
+
+
+async def test_one_state_that_a_later_leader_wrote_stops_the_save(
+    store: WriteStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Even where the late writer has passed the check of its lease; what stands is not touched."""
+    early = await take(store)
+    await store.release(early, {})
+    late = await take(store, owner="you")
+    theirs = state(token=late.token)
+    await store.save_targets(late, [theirs])
+
+    async def passed(lease: Lease) -> dict[str, object]:
+        return {}
+
+    monkeypatch.setattr(store, "_check", passed)
+    mine = replace(theirs, id="x", key="x", names=("x",), records=9)
     with pytest.raises(LeaseLost):
-        await store.save_targets(early, [mine, replace(theirs, records=9)])
+        await store.save_targets(early, [mine, state(records=9, last_attempt=T0 + timedelta(1))])
     assert await store.target(KEY) == theirs
 
 

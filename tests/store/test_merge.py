@@ -10,12 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fetcher.documents import Document, Kind
-from fetcher.models import Batch, Record, Written
+from fetcher.models import Batch, Record, Stamp, Written
 from fetcher.store.merge import (
     HISTORY,
     LONG_VALUE,
     Merged,
-    Stamp,
     merge_all,
     merge_record,
     merge_removal,

@@ -1,20 +1,22 @@
 """The read side of a MongoDB; a user who may only read is enough for it."""
 
 from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
+from contextlib import aclosing
 from datetime import UTC, datetime
 from typing import Any, Final, Self
 
 from pymongo import ASCENDING, DESCENDING
 
 from fetcher.documents import Document, Kind
-from fetcher.models import TargetState
+from fetcher.models import AccountState, PollRequest, Stamp, TargetState, Watch, Watched
+from fetcher.store.feed import Changed, visible
 from fetcher.store.mongo import NO_CASE, Bucket, Client, Collection, Database
 from fetcher.store.mongodb.errors import mapped
-from fetcher.store.protocol import COLLECTIONS, Query
+from fetcher.store.protocol import COLLECTIONS, Position, Query
 from fetcher.store.spill import restore
-from fetcher.store.states import bearer, state_from
+from fetcher.store.states import bearer, request_from, state_from, watch_from
 
-__all__ = ["MongoReader", "some"]
+__all__ = ["MongoReader", "some", "state_of"]
 
 _IN: Final = 1_000
 
@@ -59,7 +61,7 @@ class MongoReader:
             wanted = set(part)
             with mapped(self._where):
                 async for document in self._database["targets"].find({"names": {"$in": part}}):
-                    state = state_from(document)
+                    state = state_of(document)
                     for name in wanted.intersection(state.names):
                         claims.setdefault(name, []).append(state)
         return {name: bearer(name, states) for name, states in claims.items()}
@@ -68,7 +70,74 @@ class MongoReader:
         """See `ReadStore`."""
         with mapped(self._where):
             async for document in self._database["targets"].find().sort("_id", ASCENDING):
-                yield state_from(document)
+                yield state_of(document)
+
+    async def watched(self) -> AsyncGenerator[Watched, None]:
+        """See `ReadStore`."""
+        wanted = {"watch.account": {"$ne": None}}
+        with mapped(self._where):
+            cursor = self._database["targets"].find(wanted, {"key": 1, "names": 1, "watch": 1})
+            async for document in cursor.sort("_id", ASCENDING):
+                watch = _watch(document)
+                if watch is not None:
+                    names = tuple(document["names"])
+                    yield Watched(document["_id"], document["key"], names, watch)
+
+    async def accounts(self) -> Sequence[AccountState]:
+        """See `ReadStore`."""
+        now = await self.now()
+        with mapped(self._where):
+            found = await self._database["leases"].find().sort("_id", ASCENDING).to_list(None)
+        return [
+            AccountState(
+                account=each["_id"],
+                owner=each["owner"] if each["expires_at"] > now else None,
+                token=each["token"],
+                expires_at=each["expires_at"],
+                budget=each["budget"],
+                watermark=each["watermark"],
+                seals={seal["token"]: seal["n"] for seal in each.get("seals", ())},
+            )
+            for each in found
+        ]
+
+    async def request(self, id_: str) -> PollRequest | None:
+        """See `ReadStore`."""
+        with mapped(self._where):
+            document = await self._database["requests"].find_one({"_id": id_})
+        return request_from(document) if document is not None else None
+
+    async def changes(self, after: Position) -> AsyncGenerator[Changed, None]:
+        """See `ReadStore`."""
+        for account in await self.accounts():
+            name = account.account
+
+            async def page(
+                kind: Kind, begin: tuple[int, int], size: int, name: str = name
+            ) -> list[Changed]:
+                return await self._stamped(kind, name, begin, size)
+
+            async with aclosing(visible(account, after.get(name, (0, 0)), page)) as changes:
+                async for change in changes:
+                    yield change
+
+    async def _stamped(
+        self, kind: Kind, account: str, begin: tuple[int, int], size: int
+    ) -> list[Changed]:
+        """Two ranges, each of which an index has in order: the rest of a token, and later ones."""
+        token, n = begin
+        found: list[Changed] = []
+        for behind in (
+            {"stamp.token": token, "stamp.n": {"$gt": n}},
+            {"stamp.token": {"$gt": token}},
+        ):
+            if len(found) < size:
+                order = [("stamp.token", ASCENDING), ("stamp.n", ASCENDING)]
+                with mapped(self._where):
+                    cursor = self._of(kind).find({"stamp.account": account, **behind}).sort(order)
+                    documents = await cursor.limit(size - len(found)).to_list(None)
+                found += [(Stamp(**each["stamp"]), each) for each in documents]
+        return found
 
     async def record(self, kind: Kind, id_: str) -> Document | None:
         """See `ReadStore`."""
@@ -139,6 +208,16 @@ class MongoReader:
                 stream = await self._blobs.open_download_stream_by_name(digest)
                 blobs[digest] = await stream.read()
         return restore(document, blobs)
+
+
+def state_of(document: Document) -> TargetState:
+    """The state of a target's document."""
+    return state_from(document, _watch(document))
+
+
+def _watch(document: Document) -> Watch | None:
+    watch = document.get("watch") or {}
+    return watch_from(watch.get("account"), watch.get("file"), watch.get("hand"))
 
 
 def _filter(query: Query) -> Document:

@@ -2,60 +2,36 @@
 
 import asyncio
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
 from itertools import count
-from typing import Any, Final, TypeAlias
+from typing import Final, TypeAlias
 
 from pymongo import InsertOne, ReplaceOne
-from pymongo.errors import BulkWriteError, DuplicateKeyError
+from pymongo.errors import BulkWriteError
 
 from fetcher.documents import Document, Kind
-from fetcher.errors import LeaseLost, StoreError, StoreUnavailable
-from fetcher.models import Batch, Lease, TargetState, Written
-from fetcher.store.merge import Stamp, Step, merge_all, summarised
-from fetcher.store.mongo import Client, Database, client_of, database_of, prepare
+from fetcher.errors import StoreError, StoreUnavailable
+from fetcher.models import Batch, Lease, Stamp, Written
+from fetcher.store.merge import Step, merge_all, summarised
+from fetcher.store.mongo import client_of, database_of, prepare
 from fetcher.store.mongodb.errors import DUPLICATE, mapped, shown, translate_write
-from fetcher.store.mongodb.reader import MongoReader, some
+from fetcher.store.mongodb.reader import some
+from fetcher.store.mongodb.schedule import MongoSchedule
 from fetcher.store.protocol import COLLECTIONS
 from fetcher.store.spill import spill
-from fetcher.store.states import state_document
+from fetcher.targets import parse_target
 
 __all__ = ["MongoStore"]
 
 # How often a batch is merged anew because another writer came in between.
 _ROUNDS: Final = 20
-_NEVER: Final = datetime.fromtimestamp(0, UTC)
+# Records of late writers that are put right at once.
+_LATE: Final = 200
 
 _Key: TypeAlias = tuple[Kind, str]
 
 
-@dataclass(slots=True)
-class _Counter:
-    """The stamps that one lease has given out, and those whose writes are under way."""
-
-    last: int = 0
-    under_way: set[int] = field(default_factory=set)
-
-    def take(self, size: int) -> int:
-        """Reserves `size` numbers behind the one returned."""
-        start = self.last
-        self.last += size
-        if size:
-            self.under_way.add(start)
-        return start
-
-    def visible(self) -> int:
-        """The number up to which everything is written."""
-        return min(self.under_way, default=self.last)
-
-
-class MongoStore(MongoReader):
+class MongoStore(MongoSchedule):
     """Implements `WriteStore`; open it with `open_store`."""
-
-    def __init__(self, client: Client, database: Database, where: str) -> None:
-        super().__init__(client, database, where)
-        self._counters: dict[tuple[str, int], _Counter] = {}
 
     @classmethod
     async def open(cls, url: str, *, create: bool) -> "MongoStore":
@@ -71,80 +47,12 @@ class MongoStore(MongoReader):
             raise
         return cls(client, database, where)
 
-    # Leases
-
-    async def acquire(self, account: str, owner: str, ttl: float) -> Lease | None:
-        """See `WriteStore`."""
-        now = await self.now()
-        until = now + timedelta(seconds=ttl)
-        leases = self._database["leases"]
-        with mapped(self._where):
-            held = await leases.find_one({"_id": account})
-            if held is not None and held["owner"] is not None and held["expires_at"] > now:
-                return None
-            counter = await self._database["meta"].find_one_and_update(
-                {"_id": "token"}, {"$inc": {"value": 1}}, return_document=True
-            )
-            if counter is None:
-                raise StoreUnavailable(f"the store {self._where} has lost its counter of tokens")
-            token = int(counter["value"])
-            values = {"owner": owner, "token": token, "expires_at": until, "watermark": 0}
-            if held is None:
-                try:
-                    await leases.insert_one({"_id": account, "budget": {}, **values})
-                except DuplicateKeyError:
-                    return None
-                return Lease(account, owner, token, until)
-            # Whoever took or renewed it since has changed one of these.
-            same = {"_id": account, "token": held["token"], "expires_at": held["expires_at"]}
-            taken = await leases.update_one(same, {"$set": values})
-        if taken.matched_count == 0:
-            return None
-        return Lease(account, owner, token, until, held["budget"])
-
-    async def lease(self, account: str) -> Lease | None:
-        """See `WriteStore`."""
-        now = await self.now()
-        with mapped(self._where):
-            held = await self._database["leases"].find_one({"_id": account})
-        if held is None or held["owner"] is None or held["expires_at"] <= now:
-            return None
-        return Lease(account, held["owner"], held["token"], held["expires_at"], held["budget"])
-
-    async def renew(self, lease: Lease, ttl: float, budget: Mapping[str, Any]) -> Lease:
-        """See `WriteStore`."""
-        until = await self.now() + timedelta(seconds=ttl)
-        await self._update_lease(lease, {"$set": {"expires_at": until, "budget": dict(budget)}})
-        return Lease(lease.account, lease.owner, lease.token, until, budget)
-
-    async def release(self, lease: Lease, budget: Mapping[str, Any]) -> None:
-        """See `WriteStore`."""
-        free = {"owner": None, "expires_at": _NEVER, "budget": dict(budget)}
-        try:
-            await self._update_lease(lease, {"$set": free})
-        except LeaseLost:
-            return
-        self._counters.pop((lease.account, lease.token), None)
-
-    async def _update_lease(self, lease: Lease, update: Document) -> None:
-        with mapped(self._where):
-            done = await self._database["leases"].update_one(_held(lease), update)
-        if done.matched_count == 0:
-            raise _lost(lease)
-
-    async def _check(self, lease: Lease) -> None:
-        """Refuses a late writer early; what slips through is refused or sealed by its stamp."""
-        with mapped(self._where):
-            held = await self._database["leases"].find_one(_held(lease), {"_id": 1})
-        if held is None:
-            raise _lost(lease)
-
     # Writing
 
     async def write(self, lease: Lease, batches: Sequence[Batch]) -> tuple[Written, ...]:
         """See `WriteStore`."""
         await self._check(lease)
-        counter = self._counters.setdefault((lease.account, lease.token), _Counter())
+        counter = self._counter(lease)
         now = await self.now()
         done: list[Step] = []
         # None: all of them; later those that another writer came in between of.
@@ -159,12 +67,16 @@ class MongoStore(MongoReader):
                 steps = await asyncio.to_thread(merge_all, stored, batches, stamps, now, left)
                 documents = await self._spilled(steps)
             except BaseException:
-                counter.under_way.discard(start)  # nothing of it was sent
+                counter.done(start)  # nothing of it was sent
                 raise
-            # A write that fails has an unknown outcome: its numbers stay under way, and the
-            # watermark never passes them. The next lease begins anew.
-            lost, trouble = await self._put(documents, before)
-            counter.under_way.discard(start)
+            try:
+                lost, trouble = await self._put(documents, before)
+            except BaseException:
+                # Its outcome is unknown: the watermark never passes its numbers, and the next
+                # renewal begins anew under another token.
+                counter.unknown(start)
+                raise
+            counter.done(start)
             done += [step for step in steps if (step.kind, step.id) not in lost]
             if not lost:
                 return summarised(done, batches)
@@ -172,6 +84,64 @@ class MongoStore(MongoReader):
         raise trouble or StoreUnavailable(
             f"the store {self._where}: other writers keep coming in between"
         )
+
+    async def mend(self, lease: Lease) -> Sequence[str]:
+        """See `WriteStore`."""
+        seals = (await self._check(lease)).get("seals", ())
+        if not seals:
+            return ()
+        beyond: Document = {
+            "stamp.account": lease.account,
+            "$or": [
+                {"stamp.token": each["token"], "stamp.n": {"$gt": each["n"]}} for each in seals
+            ],
+        }
+        keys: set[str] = set()
+        for kind in COLLECTIONS:
+            while True:
+                with mapped(self._where):
+                    late = await self._of(kind).find(beyond).limit(_LATE).to_list(None)
+                if not late:
+                    break
+                # The targets first: a crash in between leaves the records to be found again.
+                mine = {key for document in late for key in document["targets"]}
+                await self._doubt(lease, mine)
+                keys |= mine
+                trouble = await self._stamp_anew(lease, kind, late)
+                if trouble is not None:
+                    raise trouble  # it will be found again
+        if keys:
+            await self.publish(lease)
+        return sorted(keys)
+
+    async def _doubt(self, lease: Lease, keys: Iterable[str]) -> None:
+        """What these targets' cursors stand for is not what is stored: poll them whole, at once."""
+        folds = [parse_target(key).fold for key in keys]
+        now = await self.now()
+        doubt = {"cursor": None, "reconciled_at": None, "next_due": now}
+        for part in some(folds):
+            with mapped(self._where):
+                await self._database["targets"].update_many(
+                    {"names": {"$in": part}}, {"$set": doubt}
+                )
+
+    async def _stamp_anew(
+        self, lease: Lease, kind: Kind, late: Sequence[Document]
+    ) -> StoreError | None:
+        counter = self._counter(lease)
+        start = counter.take(len(late))
+        before = {(kind, each["_id"]): _mark(each) for each in late}
+        documents = {
+            (kind, each["_id"]): {**each, "stamp": Stamp(lease.account, lease.token, n).document()}
+            for n, each in enumerate(late, start + 1)
+        }
+        try:
+            _, trouble = await self._put(documents, before)
+        except BaseException:
+            counter.unknown(start)
+            raise
+        counter.done(start)
+        return trouble
 
     async def _stored(
         self, batches: Sequence[Batch], only: set[_Key] | None
@@ -251,37 +221,6 @@ class MongoStore(MongoReader):
             lost |= {(kind, id_) for id_ in mine}
         return lost, trouble
 
-    async def publish(self, lease: Lease) -> int:
-        """See `WriteStore`."""
-        counter = self._counters.setdefault((lease.account, lease.token), _Counter())
-        upto = counter.visible()
-        await self._update_lease(lease, {"$max": {"watermark": upto}})
-        return upto
-
-    async def save_targets(self, lease: Lease, states: Sequence[TargetState]) -> None:
-        """See `WriteStore`."""
-        if not states:
-            return
-        await self._check(lease)
-        last = {state.id: state for state in states}
-        writes = [
-            ReplaceOne(
-                {"_id": id_, "token": {"$lte": lease.token}},
-                {**state_document(last[id_]), "token": lease.token},
-                upsert=True,
-            )
-            for id_ in sorted(last)
-        ]
-        with mapped(self._where):
-            try:
-                await self._database["targets"].bulk_write(writes, ordered=False)
-            except BulkWriteError as error:
-                problems = error.details["writeErrors"]
-                if problems and all(each["code"] == DUPLICATE for each in problems):
-                    text = "a later leader has polled one of these targets already"
-                    raise LeaseLost(text) from error
-                raise
-
 
 def _compare_and_set(
     document: Document, before: tuple[Document, Sequence[str]] | None
@@ -296,14 +235,6 @@ def _compare_and_set(
 
 def _mark(document: Document) -> tuple[Document, Sequence[str]]:
     return document["stamp"], document["targets"]
-
-
-def _held(lease: Lease) -> Document:
-    return {"_id": lease.account, "owner": lease.owner, "token": lease.token}
-
-
-def _lost(lease: Lease) -> LeaseLost:
-    return LeaseLost(f"somebody else polls the account {lease.account} now")
 
 
 def _size(batch: Batch) -> int:

@@ -1,0 +1,31 @@
+"""``fetcher run``: the daemon, with its signals."""
+
+import asyncio
+import os
+import signal
+from pathlib import Path
+
+from fetcher.cli.common import Common
+from fetcher.clock import SystemClock
+from fetcher.config import Settings, load_settings
+from fetcher.daemon import Daemon
+from fetcher.log import set_up_log
+
+__all__ = ["run_daemon"]
+
+
+async def run_daemon(common: Common) -> int:
+    """Runs the command to its exit code."""
+
+    def load() -> Settings:
+        overrides = {"store.url": common.store} if common.store else {}
+        return load_settings(common.config, os.environ, Path.cwd(), overrides)
+
+    settings = load()
+    log = set_up_log(common.log_format, common.log_level)
+    daemon = Daemon(settings, load, SystemClock(), log, environ=os.environ)
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, daemon.stop, int(number))
+    loop.add_signal_handler(signal.SIGHUP, daemon.reload_soon)
+    return await daemon.run()

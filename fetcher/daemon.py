@@ -1,0 +1,306 @@
+"""The composition root of `fetcher run`: leaders, web, reload, and the order of the end."""
+
+import asyncio
+import os
+import random
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AsyncExitStack
+from datetime import UTC, datetime
+from typing import Final
+
+from structlog.typing import FilteringBoundLogger
+
+from fetcher.accounts import homes_of, open_accounts
+from fetcher.config import Settings
+from fetcher.errors import FetcherError, SettingsError, StoreError
+from fetcher.metrics import Metrics
+from fetcher.models import Clock
+from fetcher.notify import Notifier
+from fetcher.refresh import Event, Stored
+from fetcher.scheduler import Leader, Pace
+from fetcher.service import open_transport, owner_name
+from fetcher.shield import Shield
+from fetcher.store import WriteStore, open_store
+from fetcher.supervise import supervise
+from fetcher.timetable import Timetable
+from fetcher.watches import Applied, apply_file
+from fetcher.web.app import serve
+
+__all__ = ["Daemon"]
+
+# How long one request may wait for a limit: longer ones end the poll, which is due again later.
+_PATIENCE: Final = 60.0
+_PULSE: Final = 2.0
+# Seconds that writes get after the drain deadline: as long as a driver takes to give up.
+_LAST_WRITES: Final = 35.0
+
+
+class Daemon:
+    """Keeps the watch list current until it is told to stop.
+
+    `reload` reads the settings anew. Hand signals to `stop` and `reload_soon`.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        reload: Callable[[], Settings],
+        clock: Clock,
+        log: FilteringBoundLogger,
+        *,
+        environ: Mapping[str, str],
+        uniform: Callable[[float, float], float] = random.uniform,
+        metrics: Metrics | None = None,
+        pace: Pace = Pace(),  # noqa: B008 - frozen
+    ) -> None:
+        self._settings = settings
+        self._reload = reload
+        self._clock = clock
+        self._log = log
+        self._uniform = uniform
+        self._notifier = Notifier.of(environ, os.getpid())
+        self._metrics = metrics if metrics is not None else Metrics()
+        self._pace = pace
+        self._shield = Shield(lambda error: log.error("a write failed", error=str(error)))
+        self._leaders: list[Leader] = []
+        self._started = False
+        self._store_error: str | None = None
+        self._stop = asyncio.Event()
+        self._hasten = asyncio.Event()
+        self._reloading = asyncio.Event()
+        self.signals: list[int] = []
+        self.port: int | None = None
+
+    # What others may do
+
+    def stop(self, number: int) -> None:
+        """A signal to end: the first drains, the second cancels what is under way."""
+        self.signals.append(number)
+        (self._hasten if self._stop.is_set() else self._stop).set()
+
+    def reload_soon(self) -> None:
+        """Reads the settings file again, and applies its watch list."""
+        self._reloading.set()
+
+    def ready(self) -> list[str]:
+        """Why it is not ready; nothing when it is."""
+        reasons = []
+        if not self._started:
+            reasons.append("it is starting")
+        if self._stop.is_set():
+            reasons.append("it is draining")
+        if self._store_error is not None:
+            reasons.append(self._store_error)
+        return reasons
+
+    # What leaders tell
+
+    def event(self, account: str, event: Event) -> None:
+        """See `Observer`."""
+        upstream = account.partition(":")[0]
+        if isinstance(event, Stored):
+            kinds: dict[tuple[str, str], int] = {}
+            for change in event.changes:
+                key = change.kind, change.change
+                kinds[key] = kinds.get(key, 0) + 1
+            for (kind, change_kind), count in kinds.items():
+                self._metrics.stored(kind, change_kind, count)
+            return
+        now = event.state.last_attempt or event.begun
+        late = (event.begun - event.was_due).total_seconds() if event.was_due is not None else None
+        seconds = max(0.0, (now - event.begun).total_seconds())
+        self._metrics.polled(upstream, str(event.state.outcome), seconds, late)
+
+    def account(
+        self, account: str, *, leading: bool, under_way: int, closed: float, left: int | None
+    ) -> None:
+        """See `Observer`."""
+        self._metrics.account(
+            account,
+            leading=leading,
+            remaining=left,
+            closed_seconds=closed,
+            under_way=under_way,
+        )
+
+    def store(self, error: StoreError | None) -> None:
+        """See `Observer`."""
+        self._store_error = str(error) if error is not None else None
+        self._metrics.store(up=error is None)
+        if error is not None:
+            self._metrics.store_failure()
+
+    # The run
+
+    async def run(self) -> int:
+        """Runs to the exit code.
+
+        Raises `StoreError` and `UsageError` for what keeps it from starting.
+        """
+        settings = self._settings
+        async with AsyncExitStack() as stack:
+            # They close in the other order: web, transport, and the store's client last.
+            store = await stack.enter_async_context(
+                await open_store(settings.store.url, clock=self._clock)
+            )
+            transport = await stack.enter_async_context(
+                open_transport(settings, self._clock, uniform=self._uniform)
+            )
+            accounts = open_accounts(settings, transport, self._clock, _PATIENCE)
+            if (address := settings.api.address) is not None:
+                token = settings.api.token
+                self.port = await stack.enter_async_context(
+                    serve(
+                        address,
+                        self,
+                        self._metrics,
+                        token=token.get_secret_value() if token is not None else None,
+                        require_token=settings.api.require_token,
+                        log=self._log,
+                    )
+                )
+            stack.callback(self._notifier.close)
+            timetable = Timetable(settings, self._uniform)
+            await self._apply(store, settings, timetable)
+            owner = owner_name()
+            self._leaders = [
+                Leader(
+                    account.key,
+                    account.gate,
+                    account.source,
+                    store=store,
+                    shield=self._shield,
+                    timetable=timetable,
+                    clock=self._clock,
+                    uniform=self._uniform,
+                    log=self._log,
+                    owner=owner,
+                    promised=settings.service.lease,
+                    observer=self,
+                    pace=self._pace,
+                )
+                for account in accounts.values()
+            ]
+            await self._live(store, timetable)
+        return 128 + self.signals[1] if len(self.signals) > 1 else 0
+
+    async def _live(self, store: WriteStore, timetable: Timetable) -> None:
+        leading = [
+            asyncio.create_task(self._supervised(f"leader of {n}", leader.run))
+            for n, leader in enumerate(self._leaders)
+        ]
+        beside = [
+            asyncio.create_task(self._supervised(name, work))
+            for name, work in (
+                ("pulse", lambda: self._pulse(store)),
+                ("reload", lambda: self._reloads(store, timetable)),
+                ("watchdog", self._watchdog),
+            )
+        ]
+        try:
+            self._started = True
+            self._notifier.ready("polling")
+            where = f"port {self.port}" if self.port is not None else "off"
+            self._log.info("started", store=self._settings.store.shown, api=where)
+            await self._stop.wait()
+            await self._drain(leading)
+        finally:
+            for task in (*leading, *beside):
+                task.cancel()
+            await asyncio.gather(*leading, *beside, return_exceptions=True)
+
+    async def _drain(self, leading: list[asyncio.Task[None]]) -> None:
+        """Stop claiming; let polls end; cancel; drain writes; leases are given back on the way."""
+        self._notifier.stopping("draining")
+        deadline = self._settings.service.drain
+        self._log.info("draining", seconds=deadline)
+        for leader in self._leaders:
+            leader.stop()
+        ended = asyncio.create_task(_all(leading))
+        hastened = asyncio.create_task(self._hasten.wait())
+        late = asyncio.create_task(self._clock.sleep(deadline))
+        await asyncio.wait({ended, hastened, late}, return_when=asyncio.FIRST_COMPLETED)
+        if not ended.done():
+            self._log.warning("polls under way are ended", hastened=self._hasten.is_set())
+        for task in (ended, *leading, hastened, late):
+            task.cancel()
+        await asyncio.gather(ended, *leading, hastened, late, return_exceptions=True)
+        if not await self._shield.drain(_LAST_WRITES):
+            self._log.error("writes are still under way", number=len(self._shield))
+        self._log.info("drained")
+
+    async def _supervised(self, name: str, work: Callable[[], Awaitable[None]]) -> None:
+        await supervise(
+            name,
+            work,
+            clock=self._clock,
+            uniform=self._uniform,
+            log=self._log,
+            on_restart=self._metrics.restarted,
+        )
+
+    async def _pulse(self, store: WriteStore) -> None:
+        """Asks the store for the time: readiness knows of an outage though nothing is due."""
+        while True:
+            try:
+                await store.now()
+            except StoreError as error:
+                self.store(error)
+            else:
+                self.store(None)
+            await self._clock.sleep(_PULSE)
+
+    async def _watchdog(self) -> None:
+        interval = self._notifier.watchdog_interval
+        while interval is not None:
+            self._notifier.alive()
+            await self._clock.sleep(interval)
+
+    async def _reloads(self, store: WriteStore, timetable: Timetable) -> None:
+        while True:
+            await self._reloading.wait()
+            self._reloading.clear()
+            self._notifier.reloading(self._clock.monotonic())
+            ok = False
+            try:
+                fresh = self._reload()
+                await self._apply(store, fresh, timetable)
+                ok = True
+            except SettingsError as error:
+                for mistake in error.mistakes:
+                    self._log.error(
+                        "settings not taken over", place=mistake.place, why=mistake.message
+                    )
+            except FetcherError as error:
+                self._log.error("settings not taken over", why=str(error))
+            else:
+                self._changed(fresh)
+                self._settings = fresh
+                for leader in self._leaders:
+                    leader.wake()
+            finally:
+                self._metrics.reloaded(ok=ok)
+                self._notifier.ready("polling" if ok else "polling; the new settings are bad")
+
+    def _changed(self, fresh: Settings) -> None:
+        """Says what a reload cannot change."""
+        for name in ("store", "github", "ncbi", "http", "service", "api"):
+            if getattr(fresh, name) != getattr(self._settings, name):
+                self._log.warning("changed settings need a restart", section=name)
+
+    async def _apply(self, store: WriteStore, settings: Settings, timetable: Timetable) -> None:
+        wanted = {target: watch.every for watch in settings.watches for target in watch.targets}
+        homes = homes_of(self._settings)
+        applied: Applied = await apply_file(store, wanted, homes.of, timetable.every)
+        self._log.info(
+            "watch list applied",
+            targets=len(wanted),
+            added=applied.added,
+            changed=applied.changed,
+            removed=applied.removed,
+            at=datetime.fromtimestamp(self._clock.time(), UTC).isoformat(timespec="seconds"),
+        )
+
+
+async def _all(tasks: list[asyncio.Task[None]]) -> None:
+    await asyncio.wait(tasks)

@@ -1,0 +1,380 @@
+"""The leader of one upstream account: what is due goes to its source, oldest first.
+
+The schedule lives in the store, so there is nothing to load at a start and nothing to lose at an
+end. What one tick costs depends on what is due. Targets under way are bounded in number, and
+queries, each of which may take hours, have places of their own: nobody starves behind them.
+"""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+from structlog.typing import FilteringBoundLogger
+
+from fetcher.errors import LeaseLost, StoreError
+from fetcher.gate import Gate
+from fetcher.leases import Tenure, hold
+from fetcher.models import (
+    Clock,
+    Due,
+    Lease,
+    OutcomeKind,
+    PollRequest,
+    PollResult,
+    Source,
+)
+from fetcher.policy.breaker import Breaker
+from fetcher.refresh import Event, Polled, Refresher
+from fetcher.shield import Shield
+from fetcher.store.protocol import WriteStore
+from fetcher.targets import parse_target
+from fetcher.timetable import Timetable
+
+__all__ = ["Leader", "Observer", "Pace"]
+
+# A wait longer than this is a limit, and no more the account's own pace.
+_LIMITED: Final = 2.0
+# Seconds between two tries of a store that fails: doubling, up to the second.
+_FIRST_RETRY: Final = 0.25
+_LAST_RETRY: Final = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How much a leader does at once.
+
+    `tick` is how often it looks for what is due, in seconds. `targets` and `polls` bound what is
+    under way, queries aside, of which there are `queries` at most.
+    """
+
+    tick: float = 1.0
+    targets: int = 500
+    polls: int = 16
+    queries: int = 4
+
+
+class Observer(Protocol):
+    """Whoever counts and shows what leaders do."""
+
+    def event(self, account: str, event: Event) -> None:
+        """Something was committed."""
+        ...
+
+    def account(
+        self, account: str, *, leading: bool, under_way: int, closed: float, left: int | None
+    ) -> None:
+        """How an account stands: seconds that it is closed for, requests that are left."""
+        ...
+
+    def store(self, error: StoreError | None) -> None:
+        """The store failed, or (None) works."""
+        ...
+
+
+class _Stopped(Exception):
+    """It shall stop while it waits for its lease."""
+
+
+class Leader:
+    """Polls the targets of one account for as long as it holds its lease."""
+
+    def __init__(
+        self,
+        account: str,
+        gate: Gate,
+        source: Source,
+        *,
+        store: WriteStore,
+        shield: Shield,
+        timetable: Timetable,
+        clock: Clock,
+        uniform: Callable[[float, float], float],
+        log: FilteringBoundLogger,
+        owner: str,
+        promised: float,
+        observer: Observer,
+        pace: Pace = Pace(),
+    ) -> None:
+        self._account = account
+        self._gate = gate
+        self._source = source
+        self._store = store
+        self._shield = shield
+        self._timetable = timetable
+        self._clock = clock
+        self._uniform = uniform
+        self._log = log.bind(account=account)
+        self._owner = owner
+        self._promised = promised
+        self._observer = observer
+        self._pace = pace
+        self._refresher = Refresher(store, shield, timetable.next_due, log, self._on_outage)
+        self._breaker = Breaker(uniform)
+        self._stopping = False
+        self._wake = asyncio.Event()
+        self._polls: dict[asyncio.Task[None], int] = {}
+        self._flying: dict[str, bool] = {}  # ids under way: whether it is a query
+        self._answering: set[str] = set()
+        self._doubted: set[str] = set()
+        self._mended: Lease | None = None
+        self._crash: Exception | None = None
+        self._store_failures = 0
+        self._told_limit = False
+        self._told_down = False
+
+    def stop(self) -> None:
+        """Claims nothing more; `run` returns when what is under way has ended."""
+        self._stopping = True
+        self._wake.set()
+
+    def wake(self) -> None:
+        """Looks for what is due now."""
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Leads whenever it may, until it is stopped.
+
+        Cancelled, it takes its polls with it: writes that had begun end first, and the lease is
+        given back. An error of our own ends it; it may be run again.
+        """
+        while not self._stopping:
+            try:
+                async with hold(
+                    self._store,
+                    self._shield,
+                    self._account,
+                    self._owner,
+                    self._clock,
+                    promised=self._promised,
+                    wait=float("inf"),
+                    budget=self._gate.dump,
+                    on_wait=self._standing_by,
+                ) as tenure:
+                    await self._lead(tenure)
+            except _Stopped:
+                return
+            except LeaseLost:
+                self._log.warning("lease lost")
+            except StoreError as error:
+                await self._on_outage(error, self._store_failures + 1)
+
+    def _standing_by(self, owner: str, left: float) -> None:
+        self._worked()
+        self._observer.account(self._account, leading=False, under_way=0, closed=0.0, left=None)
+        if self._stopping:
+            raise _Stopped
+
+    async def _lead(self, tenure: Tenure) -> None:
+        lease = tenure.check()
+        self._gate.load(lease.budget)
+        self._gate.held_while(tenure.may_send)
+        self._mended = None
+        self._log.info("leading", token=lease.token, after_a_crash=not lease.clean)
+        try:
+            while not self._stopping:
+                if self._crash is not None:
+                    crash, self._crash = self._crash, None
+                    raise crash
+                try:
+                    await self._step(tenure)
+                    self._worked()
+                except LeaseLost as error:
+                    if tenure.check().token == lease.token:
+                        tenure.lose(error)
+                        raise
+                    lease = tenure.check()
+                except StoreError as error:
+                    await self._on_outage(error, self._store_failures + 1)
+                await self._nap(self._pace.tick)
+            if self._polls:
+                await asyncio.wait(self._polls)
+        finally:
+            for task in self._polls:
+                task.cancel()
+            await asyncio.gather(*self._polls, return_exceptions=True)
+            self._observer.account(self._account, leading=False, under_way=0, closed=0.0, left=None)
+
+    async def _step(self, tenure: Tenure) -> None:
+        """One look at what is to be done."""
+        lease = tenure.check()
+        if lease is not self._mended:
+            # With every renewal: a paused leader may come back at any time.
+            keys = await self._store.mend(lease)
+            if keys:
+                self._log.warning("late writes were put right", targets=len(keys))
+                self._doubted.update(parse_target(key).fold for key in keys)
+            self._mended = lease
+        for request in await self._store.asked(self._account):
+            await self._take_up(tenure, request)
+        closed = self._closed()
+        self._observer.account(
+            self._account,
+            leading=True,
+            under_way=len(self._flying),
+            closed=closed,
+            left=self._gate.room(),
+        )
+        if closed <= _LIMITED and tenure.may_send():
+            await self._claim(tenure)
+
+    def _closed(self) -> float:
+        """Seconds that the account is closed for, by a limit or an outage; each is told once."""
+        limit = self._gate.closed_for()
+        if (limit > _LIMITED) != self._told_limit:
+            self._told_limit = limit > _LIMITED
+            if self._told_limit:
+                self._log.warning("account limited", seconds=round(limit))
+            else:
+                self._log.info("account free again")
+        now = self._clock.monotonic()
+        if (self._breaker.down_since is not None) != self._told_down:
+            self._told_down = self._breaker.down_since is not None
+            if self._told_down:
+                self._log.warning("upstream unreachable", then="one probe at a time")
+            else:
+                self._log.info("upstream answers again")
+        down = self._breaker.delay(now)
+        if self._breaker.probing and self._flying:
+            down = max(down, _LIMITED + 1.0)  # one probe at a time
+        return max(limit, down)
+
+    async def _claim(self, tenure: Tenure) -> None:
+        """Takes what is due, oldest first, as far as there are places for it."""
+        now = await self._store.now()
+        queries = sum(self._flying.values())
+        others = len(self._flying) - queries
+        room = self._pace.targets - others
+        if room < self._pace.targets // 2 or len(self._polls) - queries >= self._pace.polls:
+            room = 0
+        if (left := self._gate.room()) is not None:
+            room = min(room, left)
+        places = {False: room, True: self._pace.queries - queries}
+        if self._breaker.probing:
+            places = {False: 1, True: 1}
+        if self._doubted and not self._breaker.probing:
+            await self._repoll(tenure)
+        for is_query, limit in places.items():
+            if limit <= 0:
+                continue
+            states = await self._store.due(
+                self._account, now, queries=is_query, limit=limit, skip=list(self._flying)
+            )
+            due = [self._timetable.due(state, now) for state in states]
+            if not due:
+                continue
+            if is_query:
+                for each in due:
+                    self._start(tenure, [each])
+            else:
+                self._start(tenure, due)
+            if self._breaker.probing:
+                return
+
+    async def _repoll(self, tenure: Tenure) -> None:
+        """Targets whose records were put right are polled whole, after any poll under way."""
+        states = await self._store.targets_by_name(list(self._doubted))
+        ready = {fold: state for fold, state in states.items() if state.id not in self._flying}
+        self._doubted -= ready.keys() | (self._doubted - states.keys())
+        due = {state.id: Due(parse_target(state.key), state, full=True) for state in ready.values()}
+        if due:
+            self._start(tenure, list(due.values()))
+
+    async def _take_up(self, tenure: Tenure, request: PollRequest) -> None:
+        """Polls what somebody asks for, once none of it is under way."""
+        if request.id in self._answering:
+            return
+        targets = [parse_target(key) for key in request.targets]
+        states = await self._store.targets_by_name([target.fold for target in targets])
+        ids = [states[t.fold].id if t.fold in states else t.fold for t in targets]
+        if not self._flying.keys().isdisjoint(ids):
+            return
+        now = await self._store.now()
+        due = [
+            self._timetable.asked(target, states.get(target.fold), now, full=request.full)
+            for target in targets
+        ]
+        self._answering.add(request.id)
+        self._start(tenure, due, request)
+
+    def _start(
+        self, tenure: Tenure, due: Sequence[Due], request: PollRequest | None = None
+    ) -> None:
+        self._flying.update((_id(each), each.target.is_query) for each in due)
+        task = asyncio.create_task(self._poll(tenure, due, request))
+        self._polls[task] = len(due)
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        del self._polls[task]
+        if not task.cancelled() and isinstance(error := task.exception(), Exception):
+            self._crash = error
+        self._wake.set()
+
+    async def _poll(self, tenure: Tenure, due: Sequence[Due], request: PollRequest | None) -> None:
+        ids = {each.target: _id(each) for each in due}
+        results: dict[str, PollResult] = {}
+        try:
+            async with aclosing(self._refresher.refresh(tenure, self._source, due)) as events:
+                async for event in events:
+                    if isinstance(event, Polled):
+                        self._flying.pop(ids.pop(event.asked), None)
+                        self._learn(event)
+                        results[event.asked.key] = PollResult(event.state.id, event.changed)
+                    self._observer.event(self._account, event)
+            if request is not None:
+                await self._shield.run(self._store.answer(request, results))
+        except LeaseLost:
+            self._wake.set()
+        except StoreError as error:
+            # What was not committed is still due.
+            await self._on_outage(error, self._store_failures + 1)
+        finally:
+            for id_ in ids.values():
+                self._flying.pop(id_, None)
+            if request is not None:
+                self._answering.discard(request.id)
+
+    def _learn(self, polled: Polled) -> None:
+        now = self._clock.monotonic()
+        if polled.state.outcome is OutcomeKind.UNREACHABLE:
+            self._breaker.failed(now)
+        elif polled.state.outcome is not OutcomeKind.FAILED:
+            self._breaker.answered(now)
+
+    async def _on_outage(self, error: StoreError, failures: int) -> None:
+        """Tells of a failing store once, and waits before it is tried again."""
+        if not self._store_failures:
+            self._log.error("the store fails", error=str(error))
+        self._store_failures += 1
+        self._observer.store(error)
+        wait = min(_LAST_RETRY, _FIRST_RETRY * 2.0 ** min(failures - 1, 16))
+        await self._clock.sleep(self._uniform(wait / 2, wait))
+
+    def _worked(self) -> None:
+        if self._store_failures:
+            self._log.info("the store works again", failures=self._store_failures)
+        self._store_failures = 0
+        self._observer.store(None)
+
+    async def _nap(self, seconds: float) -> None:
+        """Until the next tick, or until something asks to be looked at."""
+        if self._wake.is_set():
+            self._wake.clear()
+            return
+        tasks = [
+            asyncio.create_task(self._clock.sleep(seconds)),
+            asyncio.create_task(self._wake.wait()),
+        ]
+        try:
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+        self._wake.clear()
+
+
+def _id(due: Due) -> str:
+    return due.state.id if due.state is not None else due.target.fold

@@ -1,0 +1,68 @@
+"""When a target is due again: the policy's rules with what is configured and watched."""
+
+from collections.abc import Callable
+from datetime import datetime
+
+from fetcher.config import Settings
+from fetcher.models import Due, Every, TargetState
+from fetcher.policy.rhythm import Rhythm
+from fetcher.policy.schedule import next_due
+from fetcher.targets import Target, parse_target
+
+__all__ = ["UNWATCHED_EVERY", "Timetable"]
+
+UNWATCHED_EVERY = 15 * 60.0
+"""Seconds after which a target that nobody watches counts as due again."""
+
+
+class Timetable:
+    """Due times under one set of settings."""
+
+    def __init__(self, settings: Settings, uniform: Callable[[float, float], float]) -> None:
+        self._min = settings.service.min_interval
+        self._max = settings.service.max_interval
+        self._reconcile = settings.github.reconcile
+        self._uniform = uniform
+        self._every: dict[str, Every] = {
+            target.fold: watch.every for watch in settings.watches for target in watch.targets
+        }
+
+    def every(self, state: TargetState) -> float:
+        """Seconds between two polls of a target."""
+        watched = state.watch.every if state.watch is not None else None
+        if watched is None:
+            watched = next((self._every[n] for n in state.names if n in self._every), None)
+        if watched == "auto":
+            return Rhythm.of(state.rhythm).interval(self._min, self._max)
+        return watched if watched is not None else UNWATCHED_EVERY
+
+    def next_due(self, state: TargetState, now: datetime) -> datetime:
+        """The next due time after the poll that left this state."""
+        assert state.outcome is not None  # noqa: S101 - it was polled
+        return next_due(
+            state.outcome,
+            key=state.id,
+            now=now,
+            every=self.every(state),
+            failures=state.failures,
+            retry_at=state.failure.retry_at if state.failure is not None else None,
+            min_interval=self._min,
+            max_interval=self._max,
+            uniform=self._uniform,
+        )
+
+    def due(self, state: TargetState, now: datetime) -> Due:
+        """A target to poll, in full where its listing is to be reconciled."""
+        return Due(parse_target(state.key), state, self.overdue(state, now))
+
+    def overdue(self, state: TargetState, now: datetime) -> bool:
+        """Whether a repository's full listing is due, which finds edits and deletions far back."""
+        if not state.key.startswith("github:") or state.last_success is None:
+            return False
+        if state.reconciled_at is None:
+            return True
+        return (now - state.reconciled_at).total_seconds() >= self._reconcile
+
+    def asked(self, target: Target, state: TargetState | None, now: datetime, *, full: bool) -> Due:
+        """A target that somebody asks for now."""
+        return Due(target, state, full or (state is not None and self.overdue(state, now)))
