@@ -211,6 +211,7 @@ def _next_due(settings: Settings, uniform: Callable[[float, float], float]) -> N
     ) -> datetime:
         return next_due(
             kind,
+            key=target.fold,
             now=now,
             every=every.get(target.fold, UNWATCHED_EVERY),
             failures=failures,

@@ -1,19 +1,23 @@
 """When a target is due again."""
 
-from datetime import datetime, timedelta
+import hashlib
+from datetime import UTC, datetime, timedelta
 
 from fetcher.models import OutcomeKind
 from fetcher.policy.retry import Uniform
 
-__all__ = ["next_due"]
+__all__ = ["next_due", "spread"]
 
 # These say that something must change before another poll can end better.
 _SETTLED = (OutcomeKind.NOT_FOUND, OutcomeKind.BLOCKED, OutcomeKind.UNAUTHORIZED)
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
 
 
 def next_due(
     kind: OutcomeKind,
     *,
+    key: str,
     now: datetime,
     every: float,
     failures: int,
@@ -24,18 +28,40 @@ def next_due(
 ) -> datetime:
     """The next due time after an outcome; never before `retry_at`, which the server asked for.
 
-    A good poll is followed by another after `every` seconds. A failure that time alone may heal
-    is tried again from `min_interval` on, doubling up to `every`; one that time alone will not
-    heal waits for `every` at least, doubling up to `max_interval`. Failures get jitter, since
-    what failed together should not come back together.
+    A good poll is followed by another after `every` seconds at most, on the target's own phase:
+    see `spread`. A failure that time alone may heal is tried again from `min_interval` on,
+    doubling up to `every`; one that time alone will not heal waits for `every` at least,
+    doubling up to `max_interval`. Failures get jitter, since what failed together should not
+    come back together. `now` is timezone-aware, and so is the result.
     """
     every = max(every, min_interval)
     doublings = 2.0 ** min(max(failures, 1) - 1, 32)
     if kind.good:
-        wait = every
+        due = spread(key, now, every)
     elif kind in _SETTLED:
         wait = min(every * doublings, max(max_interval, every)) * uniform(1.0, 1.1)
+        due = now + timedelta(seconds=wait)
     else:
         wait = min(min_interval * doublings, every) * uniform(1.0, 1.5)
-    due = now + timedelta(seconds=wait)
+        due = now + timedelta(seconds=wait)
     return due if retry_at is None else max(due, retry_at)
+
+
+def spread(key: str, now: datetime, every: float) -> datetime:
+    """The next moment on a target's phase, `every` / 2 to `every` seconds after `now`.
+
+    The phase is the same in every process: the hash of `key` modulo `every`. So targets that
+    were polled together part, and a poll that was a little late moves none that follow. Where
+    the next moment on the phase is too near, the poll in between goes half way to the moment
+    after it: one poll more, and the next one is on the phase.
+
+    The phase of an interval is also on the phase of its half: an interval that doubles or
+    halves keeps its moments.
+    """
+    # In whole microseconds, as datetime counts: no fraction is lost far from the epoch.
+    period = max(1, round(every * 1e6))
+    phase = int.from_bytes(hashlib.sha256(key.encode("utf-8", "surrogatepass")).digest())
+    ahead = (phase - (now - _EPOCH) // _MICROSECOND) % period or period
+    if 2 * ahead < period:
+        ahead = (ahead + period) // 2
+    return now + ahead * _MICROSECOND

@@ -1,4 +1,4 @@
-"""Digest, backoff and due times."""
+"""Digest and backoff."""
 
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
@@ -7,10 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fetcher.models import OutcomeKind
 from fetcher.policy.digest import digest
 from fetcher.policy.retry import backoff
-from fetcher.policy.schedule import next_due
 
 NOW = datetime(2026, 11, 23, 10, 0, tzinfo=UTC)
 VALUES = st.recursive(
@@ -47,52 +45,3 @@ def test_backoff_keeps_its_bounds(attempt: int, asked: float | None, luck: float
     wait = backoff(attempt, lambda low, high: low + luck * (high - low), asked=asked)
     assert wait >= (asked or 0.0)
     assert wait <= (asked or 0.0) + 60.0
-
-
-@given(
-    st.sampled_from(OutcomeKind),
-    st.floats(1, 1e6),
-    st.integers(0, 1000),
-    st.none() | st.floats(0, 1e6),
-    st.floats(0, 1),
-)
-def test_due_times_keep_their_bounds(
-    kind: OutcomeKind, every: float, failures: int, retry: float | None, luck: float
-) -> None:
-    """Never before what the server asked for, never at once, never beyond reason."""
-    retry_at = NOW + timedelta(seconds=retry) if retry is not None else None
-    due = next_due(
-        kind,
-        now=NOW,
-        every=every,
-        failures=failures,
-        retry_at=retry_at,
-        min_interval=60.0,
-        max_interval=604_800.0,
-        uniform=lambda low, high: low + luck * (high - low),
-    )
-    assert due >= NOW + timedelta(seconds=60)
-    assert retry_at is None or due >= retry_at
-    longest = max(every, 604_800.0) * 1.5
-    assert due <= max(NOW + timedelta(seconds=longest + 1), retry_at or NOW)
-
-
-def test_failures_come_back_sooner_and_then_later() -> None:
-    """What time heals is tried from a minute on, up to the interval; what it does not, later."""
-
-    def after(kind: OutcomeKind, failures: int) -> float:
-        due = next_due(
-            kind,
-            now=NOW,
-            every=3600.0,
-            failures=failures,
-            retry_at=None,
-            min_interval=60.0,
-            max_interval=86_400.0,
-            uniform=lambda low, high: low,
-        )
-        return (due - NOW).total_seconds()
-
-    assert [after(OutcomeKind.UNREACHABLE, n) for n in (1, 2, 3, 99)] == [60, 120, 240, 3600]
-    assert [after(OutcomeKind.NOT_FOUND, n) for n in (1, 2, 99)] == [3600, 7200, 86_400]
-    assert after(OutcomeKind.CHANGED, 0) == 3600
