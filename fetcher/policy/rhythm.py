@@ -16,8 +16,8 @@ _PRIOR_CHANGES = 0.5
 _PRIOR_SECONDS = 43_200.0
 # Each change, seen or expected, takes this part of what is known: about ten changes are kept.
 _FORGET = 1 / 20
-# No history is longer, in changes or in seconds (thirty thousand years).
-_MOST = 1e12
+# No history is longer, in changes or in seconds (thirty thousand years), or so much shorter.
+_LEAST, _MOST = 1e-9, 1e12
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,4 +103,4 @@ class Rhythm:
 def _sensible(value: object) -> TypeGuard[float]:
     if isinstance(value, bool) or not isinstance(value, int | float):
         return False
-    return 0.0 < value <= _MOST
+    return _LEAST <= value <= _MOST

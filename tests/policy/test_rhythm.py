@@ -157,7 +157,7 @@ def test_what_is_stored_comes_back(spans: list[tuple[float, bool]]) -> None:
 
 
 BAD: st.SearchStrategy[Any] = st.sampled_from(
-    [math.nan, math.inf, -math.inf, -1.0, 1e300, 10**400, None, "12", "", True, [], {}]
+    [math.nan, math.inf, -math.inf, -1.0, 0.0, 5e-324, 1e300, 10**400, None, "12", "", True, [], {}]
 )
 
 
