@@ -121,6 +121,7 @@ ROOMS: Mapping[str, set[str]] = {
         "fetcher.service",
         "fetcher.sources.genbank",
         "fetcher.store",
+        "fetcher.timetable",
         "fetcher.watches",
         "rich",
         "structlog",

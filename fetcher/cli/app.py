@@ -175,6 +175,83 @@ def show(
 
 
 @app.command()
+def status(
+    format_: FormatOption = None,
+    config: ConfigOption = None,
+    store: StoreOption = None,
+    quiet: QuietOption = False,
+    log_format: LogFormatOption = "console",
+    log_level: LogLevelOption = "error",
+) -> None:
+    """Show accounts, targets and counts, as the store knows them."""
+    with guarded():
+        from fetcher.cli.reading import reading
+        from fetcher.cli.status import status as show_status
+
+        how = choose_format(format_)
+        common = Common(config, store, quiet, log_format, log_level)
+        raise typer.Exit(run(reading(common, lambda opened: show_status(opened, how, sys.stdout))))
+
+
+watch = typer.Typer(
+    no_args_is_help=True, help="Watch targets by hand, beside those of the settings file."
+)
+app.add_typer(watch, name="watch")
+
+TargetsArgument = Annotated[list[str], typer.Argument(metavar="TARGET…", help="As for fetch.")]
+
+
+@watch.command("add")
+def watch_add(
+    targets: TargetsArgument,
+    every: Annotated[
+        str, typer.Option(metavar="DURATION|auto", help="How often it is polled.")
+    ] = "auto",
+    config: ConfigOption = None,
+    store: StoreOption = None,
+    quiet: QuietOption = False,
+) -> None:
+    """Keep targets current from now on."""
+    with guarded():
+        from fetcher.cli.watch import wish
+
+        common = Common(config, store, quiet, "console", "error")
+        raise typer.Exit(run(wish(targets, every, common)))
+
+
+@watch.command("remove")
+def watch_remove(
+    targets: TargetsArgument,
+    config: ConfigOption = None,
+    store: StoreOption = None,
+    quiet: QuietOption = False,
+) -> None:
+    """Watch targets no longer; their records stay."""
+    with guarded():
+        from fetcher.cli.watch import wish
+
+        common = Common(config, store, quiet, "console", "error")
+        raise typer.Exit(run(wish(targets, None, common)))
+
+
+@watch.command("list")
+def watch_list(
+    format_: FormatOption = None,
+    config: ConfigOption = None,
+    store: StoreOption = None,
+    quiet: QuietOption = False,
+) -> None:
+    """List what is watched, by hand or by the settings file."""
+    with guarded():
+        from fetcher.cli.reading import reading
+        from fetcher.cli.watch import list_watches
+
+        how = choose_format(format_)
+        common = Common(config, store, quiet, "console", "error")
+        raise typer.Exit(run(reading(common, lambda opened: list_watches(opened, how, sys.stdout))))
+
+
+@app.command()
 def check(
     format_: FormatOption = None,
     config: ConfigOption = None,

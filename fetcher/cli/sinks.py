@@ -109,11 +109,18 @@ class _AsTheyArrive:
             for change in event.changes:
                 if self._changed_only or change.change != "withdrawn":
                     self._write(await _whole(self._store, change))
-        elif not self._changed_only:
+        elif self._changed_only:
+            if event.since is not None:
+                async with aclosing(_changed(self._store, event)) as documents:
+                    async for document in documents:
+                        self._write(document)
+        else:
             key = event.state.key
             async with aclosing(_records_of(self._store, key)) as documents:
                 async for document in documents:
-                    written = document["stamp"]["token"] == event.state.token
+                    # Where another process polled, nothing was written here yet.
+                    mine = event.since is None
+                    written = mine and document["stamp"]["token"] == event.state.token
                     if not written and self._done.isdisjoint(document["targets"]):
                         self._write(document)
             self._done.add(key)
@@ -141,6 +148,10 @@ class _AtTheEnd:
     async def take(self, event: Event) -> None:
         if isinstance(event, Stored) and self._changes is not None:
             self._changes.update((change.id, change.kind) for change in event.changes)
+        elif isinstance(event, Polled) and event.since is not None and self._changes is not None:
+            async with aclosing(_changed(self._store, event)) as documents:
+                async for document in documents:
+                    self._changes[document["_id"]] = document["kind"]
 
     async def close(self, rows: Sequence[Row]) -> None:
         if self._how is Format.JSON:
@@ -205,6 +216,17 @@ async def _records_of(store: ReadStore, key: str) -> AsyncGenerator[Document, No
         async with aclosing(store.records(query)) as documents:
             async for document in documents:
                 yield document
+
+
+async def _changed(store: ReadStore, polled: Polled) -> AsyncGenerator[Document, None]:
+    """What a poll by another process changed, withdrawn records included."""
+    assert polled.since is not None  # noqa: S101 - asked for only then
+    for kind in kinds_of(parse_target(polled.state.key)):
+        query = Query(kind, target=polled.state.key)
+        async with aclosing(store.records(query)) as documents:
+            async for document in documents:
+                if document["changed_at"] >= polled.since:
+                    yield document
 
 
 async def _whole(store: ReadStore, change: Change) -> Document:

@@ -17,7 +17,7 @@ from fetcher.config.sections import (
 )
 from fetcher.config.settings import Settings, Watch
 from fetcher.config.target_file import read_target_file
-from fetcher.config.units import mask_url, parse_duration, parse_size
+from fetcher.config.units import mask_url, parse_duration, parse_every, parse_size
 
 __all__ = [
     "ApiSection",
@@ -34,6 +34,7 @@ __all__ = [
     "load_settings",
     "mask_url",
     "parse_duration",
+    "parse_every",
     "parse_size",
     "read_target_file",
 ]

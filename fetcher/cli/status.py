@@ -1,0 +1,154 @@
+"""``fetcher status``: accounts, targets and counts, from the store alone."""
+
+from collections import Counter
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from datetime import UTC, datetime
+from typing import IO, Any
+
+from fetcher.cli.render import TABLE_ROWS, Format, print_table
+from fetcher.documents import Document, time_text, to_json
+from fetcher.models import AccountState, TargetState
+from fetcher.store.protocol import ReadStore
+from fetcher.store.states import state_document
+
+__all__ = ["ago", "status", "target_document"]
+
+_UPSTREAMS = ("github:", "ncbi:")
+
+
+async def status(store: ReadStore, how: Format, out: IO[str]) -> int:
+    """Writes how accounts and targets stand; those that fail come first in a table."""
+    now = await store.now()
+    accounts = [
+        _account(each) for each in await store.accounts() if each.account.startswith(_UPSTREAMS)
+    ]
+    match how:
+        case Format.TABLE:
+            await _table(store, accounts, now, out)
+        case Format.JSON:
+            counts: Counter[str] = Counter()
+            out.write(f'{{"accounts": {to_json(accounts)},\n "items": [')
+            first = True
+            async with aclosing(_targets(store, now)) as targets:
+                async for document in targets:
+                    counts.update(_counted(document))
+                    out.write(("\n  " if first else ",\n  ") + to_json(document))
+                    first = False
+            out.write(f'],\n "counts": {to_json(counts)}}}\n')
+        case _:
+            for account in accounts:
+                out.write(to_json(account) + "\n")
+            async with aclosing(_targets(store, now)) as targets:
+                async for document in targets:
+                    out.write(to_json(document) + "\n")
+    return 0
+
+
+async def _targets(store: ReadStore, now: datetime) -> AsyncGenerator[Document, None]:
+    async with aclosing(store.targets()) as states:
+        async for state in states:
+            yield target_document(state, now)
+
+
+def target_document(state: TargetState, now: datetime) -> Document:
+    """A target's state as it is written: `age` is seconds since the last good poll."""
+    age = (now - state.last_success).total_seconds() if state.last_success is not None else None
+    return {
+        "kind": "target",
+        **state_document(state),
+        "watched": state.watch is not None,
+        "every": state.watch.every if state.watch is not None else None,
+        "age": round(max(0.0, age), 3) if age is not None else None,
+    }
+
+
+def _account(account: AccountState) -> dict[str, Any]:
+    budget = account.budget
+    return {
+        "kind": "account",
+        "account": account.account,
+        "leader": account.owner,
+        "lease_until": account.expires_at if account.owner is not None else None,
+        "remaining": budget.get("remaining"),
+        "reset": _time(budget.get("reset")),
+        "parked_until": _time(budget.get("parked_until")),
+    }
+
+
+def _time(epoch: float | None) -> datetime | None:
+    return datetime.fromtimestamp(epoch, UTC) if epoch is not None else None
+
+
+def _counted(document: Document) -> dict[str, int]:
+    outcome = document["outcome"] or "never polled"
+    return {"targets": 1, "watched": int(document["watched"]), outcome: 1}
+
+
+async def _table(
+    store: ReadStore, accounts: list[dict[str, Any]], now: datetime, out: IO[str]
+) -> None:
+    rows = [
+        (
+            each["account"],
+            each["leader"] or "nobody",
+            "-" if each["remaining"] is None else f"{each['remaining']:,}",
+            _clock(each["reset"], now),
+            _clock(each["parked_until"], now),
+        )
+        for each in accounts
+    ]
+    if rows:
+        print_table(("ACCOUNT", "LEADER", "LEFT", "RESET", "PARKED UNTIL"), rows, out)
+        out.write("\n")
+    counts: Counter[str] = Counter()
+    failing: list[Document] = []
+    others: list[Document] = []
+    async with aclosing(_targets(store, now)) as targets:
+        async for document in targets:
+            counts.update(_counted(document))
+            kept = failing if document["failures"] else others
+            if len(kept) < TABLE_ROWS:
+                kept.append(document)
+    shown = (failing + others)[:TABLE_ROWS]
+    if shown:
+        headings = ("TARGET", "OUTCOME", "RECORDS", "CHECKED", "NEXT DUE", "ERROR")
+        print_table(headings, [_row(each, now) for each in shown], out)
+        out.write("\n")
+    total, watched = counts.pop("targets", 0), counts.pop("watched", 0)
+    if total > len(shown):
+        out.write(f"… and {total - len(shown)} more; --format ndjson writes them all\n")
+    said = ", ".join(f"{number:,} {outcome}" for outcome, number in counts.most_common())
+    out.write(f"{total:,} targets, {watched:,} watched{': ' if said else ''}{said}\n")
+
+
+def _row(document: Document, now: datetime) -> tuple[str, ...]:
+    failure = document["failure"]
+    due = document["next_due"] if document["watched"] else None
+    return (
+        document["key"],
+        document["outcome"] or "-",
+        f"{document['records']:,}",
+        ago(document["age"]),
+        _clock(due, now),
+        failure["message"] if failure is not None else "",
+    )
+
+
+def ago(seconds: float | None) -> str:
+    """An age in the largest unit that fits: ``3m ago``."""
+    if seconds is None:
+        return "never"
+    for size, unit in ((86_400, "d"), (3_600, "h"), (60, "m")):
+        if seconds >= size:
+            return f"{seconds // size:.0f}{unit} ago"
+    return f"{seconds:.0f}s ago"
+
+
+def _clock(time: datetime | None, now: datetime) -> str:
+    """A moment near now by its time of day, another with its date."""
+    if time is None:
+        return "-"
+    if abs((time - now).total_seconds()) < 43_200:
+        return f"{time:%H:%M:%S}"
+    return time_text(time)[:16].replace("T", " ")
