@@ -16,8 +16,8 @@ _PRIOR_CHANGES = 0.5
 _PRIOR_SECONDS = 43_200.0
 # Each change, seen or expected, takes this part of what is known: about ten changes are kept.
 _FORGET = 1 / 20
-# No history is longer, in changes or in seconds (thirty thousand years).
-_MOST = 1e12
+# No history is longer, in changes or in seconds (thirty thousand years), or so much shorter.
+_LEAST, _MOST = 1e-9, 1e12
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,8 +55,9 @@ class Rhythm:
         # be expected where there is one at least: x / (1 - exp(-x)), which is 1 for a small x.
         count = (expected / -math.expm1(-expected) if expected else 1.0) if changed else 0.0
         # Forgetting goes by the target's own time, not by the calendar: by changes seen, so that
-        # a faster pace is learned, and by changes that stayed away, so that a slower one is.
-        keep = math.exp(-_FORGET * (expected + changed))
+        # a faster pace is learned, and by changes that stayed away, so that a slower one is. One
+        # span, however long, does not wipe out everything.
+        keep = math.exp(-_FORGET * changed - min(_FORGET * expected, 1.0))
         before = self._known
         return Rhythm(before.changes * keep + count, before.seconds * keep + seconds)
 
@@ -69,7 +70,7 @@ class Rhythm:
         delay on average, 6 % at most.
         """
         best = math.sqrt(min_interval / self._rate)
-        doublings = round(math.log2(max(min(best, max_interval) / min_interval, 1.0)))
+        doublings = round(math.log2(max(best / min_interval, 1.0)))
         return max(min_interval, min(min_interval * 2.0**doublings, max_interval))
 
     def document(self) -> dict[str, float]:
@@ -102,4 +103,4 @@ class Rhythm:
 def _sensible(value: object) -> TypeGuard[float]:
     if isinstance(value, bool) or not isinstance(value, int | float):
         return False
-    return 0.0 < value <= _MOST
+    return _LEAST <= value <= _MOST
