@@ -64,7 +64,7 @@ class Daemon:
         self._shield = Shield(lambda error: log.error("a write failed", error=str(error)))
         self._leaders: list[Leader] = []
         self._started = False
-        self._store_error: str | None = None
+        self._store_errors: dict[str, str] = {}
         self._stop = asyncio.Event()
         self._hasten = asyncio.Event()
         self._reloading = asyncio.Event()
@@ -89,9 +89,7 @@ class Daemon:
             reasons.append("it is starting")
         if self._stop.is_set():
             reasons.append("it is draining")
-        if self._store_error is not None:
-            reasons.append(self._store_error)
-        return reasons
+        return reasons + sorted(set(self._store_errors.values()))
 
     # What leaders tell
 
@@ -123,12 +121,14 @@ class Daemon:
             under_way=under_way,
         )
 
-    def store(self, error: StoreError | None) -> None:
+    def store(self, who: str, error: StoreError | None) -> None:
         """See `Observer`."""
-        self._store_error = str(error) if error is not None else None
-        self._metrics.store(up=error is None)
         if error is not None:
+            self._store_errors[who] = str(error)
             self._metrics.store_failure()
+        else:
+            self._store_errors.pop(who, None)
+        self._metrics.store(up=not self._store_errors)
 
     # The run
 
@@ -245,9 +245,9 @@ class Daemon:
             try:
                 await store.now()
             except StoreError as error:
-                self.store(error)
+                self.store("pulse", error)
             else:
-                self.store(None)
+                self.store("pulse", None)
             await self._clock.sleep(_PULSE)
 
     async def _watchdog(self) -> None:

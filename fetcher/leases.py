@@ -85,12 +85,14 @@ async def hold(
     wait: float,
     budget: Callable[[], dict[str, Any]],
     on_wait: Callable[[str, float], Awaitable[None] | None] = lambda owner, seconds: None,
+    on_renewal: Callable[[StoreError | None], None] = lambda error: None,
 ) -> AsyncIterator[Tenure]:
     """Takes an account's lease, renews it while the block runs, and gives it back.
 
     `budget` is asked at each renewal for what has been spent, so that whoever comes next knows.
     A holder that died is followed within `promised` seconds. Raises `AccountBusy` when the lease
-    stays taken for `wait` seconds; `on_wait` is told the owner and the time left.
+    stays taken for `wait` seconds; `on_wait` is told the owner and the time left, `on_renewal`
+    why a renewal failed, or that it did not.
     """
     kept = promised * _KEPT
     until = clock.monotonic() + wait
@@ -109,7 +111,9 @@ async def hold(
             await waiting
         await clock.sleep(min(0.25, promised / 20, left))
     tenure = Tenure(lease, clock, asked + kept, min(_QUIET, promised / 8))
-    renewing = asyncio.create_task(_renew(store, shield, tenure, clock, promised, budget))
+    renewing = asyncio.create_task(
+        _renew(store, shield, tenure, clock, promised, budget, on_renewal)
+    )
     try:
         yield tenure
     finally:
@@ -141,6 +145,7 @@ async def _renew(
     clock: Clock,
     promised: float,
     budget: Callable[[], dict[str, Any]],
+    on_renewal: Callable[[StoreError | None], None],
 ) -> None:
     """Renews early; a failed try is repeated until the store says whose the lease is."""
     pause = promised * _RENEWED
@@ -152,8 +157,10 @@ async def _renew(
         except LeaseLost as error:
             tenure.lose(error)
             return
-        except StoreError:
+        except StoreError as error:
+            on_renewal(error)
             pause = min(promised * _RENEWED, _RETRIED)
         else:
+            on_renewal(None)
             tenure.renewed(lease, asked + promised * _KEPT)
             pause = promised * _RENEWED

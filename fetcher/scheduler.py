@@ -68,8 +68,8 @@ class Observer(Protocol):
         """How an account stands: seconds that it is closed for, requests that are left."""
         ...
 
-    def store(self, error: StoreError | None) -> None:
-        """The store failed, or (None) works."""
+    def store(self, who: str, error: StoreError | None) -> None:
+        """The store failed for one of those who use it, or (None) works."""
         ...
 
 
@@ -123,6 +123,7 @@ class Leader:
         self._store_failures = 0
         self._told_limit = False
         self._told_down = False
+        self._told_lease = False
 
     def stop(self) -> None:
         """Claims nothing more; `run` returns when what is under way has ended."""
@@ -151,6 +152,7 @@ class Leader:
                     wait=float("inf"),
                     budget=self._gate.dump,
                     on_wait=self._standing_by,
+                    on_renewal=self._renewal,
                 ) as tenure:
                     await self._lead(tenure)
             except _Stopped:
@@ -166,11 +168,22 @@ class Leader:
         if self._stopping:
             raise _Stopped
 
+    def _renewal(self, error: StoreError | None) -> None:
+        """Until it succeeds nothing is sent: somebody else may have the account."""
+        if (error is not None) != self._told_lease:
+            self._told_lease = error is not None
+            if error is not None:
+                self._log.error("the lease cannot be renewed", error=str(error))
+            else:
+                self._log.info("the lease is renewed again")
+        self._observer.store(f"the lease of {self._account}", error)
+
     async def _lead(self, tenure: Tenure) -> None:
         lease = tenure.check()
         self._gate.load(lease.budget)
         self._gate.held_while(tenure.may_send)
         self._mended = None
+        self._renewal(None)
         self._log.info("leading", token=lease.token, after_a_crash=not lease.clean)
         try:
             while not self._stopping:
@@ -348,7 +361,7 @@ class Leader:
         if not self._store_failures:
             self._log.error("the store fails", error=str(error))
         self._store_failures += 1
-        self._observer.store(error)
+        self._observer.store(self._account, error)
         wait = min(_LAST_RETRY, _FIRST_RETRY * 2.0 ** min(failures - 1, 16))
         await self._clock.sleep(self._uniform(wait / 2, wait))
 
@@ -356,7 +369,7 @@ class Leader:
         if self._store_failures:
             self._log.info("the store works again", failures=self._store_failures)
         self._store_failures = 0
-        self._observer.store(None)
+        self._observer.store(self._account, None)
 
     async def _nap(self, seconds: float) -> None:
         """Until the next tick, or until something asks to be looked at."""
