@@ -85,11 +85,15 @@ class MongoSchedule(MongoLeases):
                 if account == lease.account and token > lease.token:
                     raise LeaseLost(f"a later leader has polled {mine.key} already")
                 at = document["last_attempt"]
+                if _wished(document.get("watch") or {}) != _wished_by(mine):
+                    stale.append(id_)
+                    left.discard(id_)
+                    continue
                 if (account, token, at) == (lease.account, lease.token, _whole(mine.last_attempt)):
                     left.discard(id_)
                     continue
                 later = at is not None and mine.last_attempt is not None and at > mine.last_attempt
-                if later or _wished(document.get("watch") or {}) != _wished_by(mine):
+                if later:
                     stale.append(id_)
                     left.discard(id_)
         return stale, left

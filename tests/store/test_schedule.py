@@ -1,0 +1,190 @@
+"""What is due, who watches it, and what is asked of a leader: the same over every store."""
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from fetcher.models import PollRequest, PollResult, TargetState, Watch, Wish
+from fetcher.store import WriteStore
+from tests.clock import FakeClock
+from tests.store.build import state, take
+
+MINUTE = timedelta(minutes=1)
+
+
+async def watch(store: WriteStore, *keys: str, account: str = "a", every: float = 60.0) -> None:
+    await store.wish("file", [Wish(key, key, account, every) for key in keys])
+
+
+async def keys_due(store: WriteStore, account: str = "a", **more: object) -> list[str]:
+    options = {"queries": False, "limit": 100, **more}
+    now = await store.now() + timedelta(seconds=1)
+    return [each.key for each in await store.due(account, now, **options)]  # type: ignore[arg-type]
+
+
+async def read(store: WriteStore, name: str) -> TargetState:
+    found = await store.target(name)
+    assert found is not None
+    return found
+
+
+async def test_what_is_watched_is_due_at_once(store: WriteStore) -> None:
+    """A new target has no state but its watch; accounts and queries have queues of their own."""
+    await watch(store, "x", "y")
+    await watch(store, "z", account="b")
+    await watch(store, "ncbi:nuccore?virus")
+    assert sorted(await keys_due(store)) == ["x", "y"]
+    assert await keys_due(store, "b") == ["z"]
+    assert await keys_due(store, queries=True) == ["ncbi:nuccore?virus"]
+    found = await read(store, "x")
+    assert (found.outcome, found.last_attempt, found.watch) == (None, None, Watch("a", 60.0))
+    assert len(await keys_due(store, limit=1)) == 1
+    assert await keys_due(store, skip=["x"]) == ["y"]
+
+
+async def test_the_oldest_is_due_first(store: WriteStore) -> None:
+    """However they were saved; what is not due yet is not given."""
+    lease = await take(store)
+    now = await store.now()
+    keys = ["d", "a", "c", "b", "e"]
+    await watch(store, *keys)
+    states = [
+        replace(await read(store, key), last_attempt=now, next_due=now - number * MINUTE)
+        for number, key in enumerate(keys, -1)
+    ]
+    assert not await store.save_targets(lease, states)
+    assert await keys_due(store) == ["e", "b", "c", "a"]
+
+
+async def test_a_poll_leaves_the_watch_as_it_is(store: WriteStore) -> None:
+    """A state of which the watch has changed since it was read is not saved, and said so."""
+    lease = await take(store)
+    await watch(store, "x")
+    before = await read(store, "x")
+    now = await store.now()
+    assert not await store.save_targets(lease, [replace(before, last_attempt=now, records=1)])
+    await watch(store, "x", every=5.0)
+    late = replace(before, last_attempt=now, records=2)
+    assert await store.save_targets(lease, [late, state(id="n", key="n", names=("n",))]) == ["x"]
+    after = await read(store, "x")
+    assert (after.records, after.watch) == (1, Watch("a", 5.0))
+    assert (await read(store, "n")).records == 3
+    assert not await store.save_targets(lease, [replace(after, records=2)])
+    assert (await read(store, "x")).watch == Watch("a", 5.0)
+
+
+async def test_both_sides_watch_on_their_own(store: WriteStore) -> None:
+    """A watch by hand goes first; where neither watches any more nothing is due."""
+    await watch(store, "x", every=60.0)
+    await store.wish("hand", [Wish("x", "x", "a", "auto")])
+    found = (await read(store, "x")).watch
+    assert found == Watch("a", 60.0, "auto")
+    assert found.every == "auto"
+    await store.wish("file", [Wish("x", "x", "a", None)])
+    assert (await read(store, "x")).watch == Watch("a", None, "auto")
+    assert await keys_due(store) == ["x"]
+    assert [each.id async for each in store.watched()] == ["x"]
+    await store.wish("hand", [Wish("x", "x", "a", None), Wish("nobody", "nobody", "a", None)])
+    assert (await read(store, "x")).watch is None
+    assert await keys_due(store) == []
+    assert [each async for each in store.watched()] == []
+    assert await store.target("nobody") is None
+
+
+async def test_a_wish_moves_a_due_time_up_and_never_back(store: WriteStore) -> None:
+    """And a target can move to another account."""
+    lease = await take(store)
+    now = await store.now()
+    known = state(id="x", key="x", names=("x",), last_attempt=now, next_due=now + 60 * MINUTE)
+    await store.save_targets(lease, [known])
+    await store.wish("file", [Wish("x", "x", "a", 60.0, due=now + 90 * MINUTE)])
+    assert (await read(store, "x")).next_due == now + 60 * MINUTE
+    await store.wish("file", [Wish("x", "x", "b", 60.0, due=now + 5 * MINUTE)])
+    found = await read(store, "x")
+    assert found.next_due == now + 5 * MINUTE
+    assert found.records == 3
+    assert await keys_due(store, "a") == []
+    later = now + 6 * MINUTE
+    assert [s.id for s in await store.due("b", later, queries=False, limit=9)] == ["x"]
+
+
+async def test_a_target_that_turned_out_to_be_another_goes(store: WriteStore) -> None:
+    """With its names; the one that stays answers to them."""
+    lease = await take(store)
+    await watch(store, "old", "new")
+    kept = replace(await read(store, "new"), names=("new", "old"), last_attempt=await store.now())
+    assert not await store.save_targets(lease, [kept], ["old"])
+    assert (await read(store, "old")).id == "new"
+    assert [each.id async for each in store.targets()] == ["new"]
+
+
+async def test_many_targets_at_once(store: WriteStore) -> None:
+    """More than fit into one command."""
+    lease = await take(store)
+    keys = [f"github:a/r{n}" for n in range(1_300)]
+    await watch(store, *keys)
+    found = list((await store.targets_by_name(keys)).values())
+    assert len(found) == 1_300
+    now = await store.now()
+    later = [replace(each, last_attempt=now, next_due=now + MINUTE) for each in found]
+    assert not await store.save_targets(lease, later)
+    assert await keys_due(store, limit=2_000) == []
+    assert sum([1 async for _ in store.watched()]) == 1_300
+
+
+async def test_a_request_is_answered_once(store: WriteStore) -> None:
+    """Oldest first, by account; the answer is there until the asker takes it away."""
+    now = await store.now()
+    first = PollRequest("1", "a", ("github:A/B.c", "ncbi:nuccore?x"), True, now, now + MINUTE)
+    second = replace(first, id="2", asked_at=now + timedelta(seconds=1))
+    other = replace(first, id="3", account="b")
+    for each in (second, first, other):
+        await store.ask(each)
+    assert await store.asked("a") == [first, second]
+    results = {"github:A/B.c": PollResult("github:a/b.c", 7)}
+    await store.answer(first, results)
+    assert await store.asked("a") == [second]
+    assert await store.request("1") == replace(first, results=results)
+    await store.unask(first)
+    assert await store.request("1") is None
+    await store.answer(first, results)
+    assert await store.request("1") is None
+
+
+async def test_a_request_that_nobody_waits_for_is_dropped(
+    store: WriteStore, clock: FakeClock
+) -> None:
+    """A leader that comes later does not work for who has gone."""
+    now = await store.now()
+    await store.ask(PollRequest("1", "a", ("x",), False, now, now - timedelta(seconds=1)))
+    assert not await store.asked("a")
+    assert await store.request("1") is None
+
+
+async def test_accounts_tell_who_leads(store: WriteStore) -> None:
+    """And what is left of their budgets."""
+    lease = await take(store)
+    await store.renew(lease, 30, {"remaining": 7})
+    gone = await take(store, "b")
+    await store.release(gone, {})
+    first, second = await store.accounts()
+    assert (first.account, first.owner, first.token) == ("a", "me", lease.token)
+    assert first.budget == {"remaining": 7}
+    assert (second.account, second.owner) == ("b", None)
+
+
+@pytest.mark.parametrize("clean", [True, False])
+async def test_an_heir_knows_how_its_predecessor_ended(
+    store: WriteStore, clock: FakeClock, clean: bool
+) -> None:
+    """Given back, or run out."""
+    lease = await take(store, ttl=0.05)
+    if clean:
+        await store.release(lease, {})
+    else:
+        import asyncio
+
+        await asyncio.sleep(0.1)
+        clock.advance(1)
+    assert (await take(store, owner="you")).clean is clean
