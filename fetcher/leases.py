@@ -117,11 +117,21 @@ async def hold(
     try:
         yield tenure
     finally:
-        renewing.cancel()
-        await asyncio.gather(renewing, return_exceptions=True)
-        if tenure.lost is None:
-            with contextlib.suppress(StoreError):  # it runs out by itself
-                await shield.run(store.release(tenure.lease, budget()))
+        # As one write: however often it is cancelled, the lease is given back.
+        await shield.run(_give_up(store, tenure, renewing, budget))
+
+
+async def _give_up(
+    store: WriteStore,
+    tenure: Tenure,
+    renewing: asyncio.Task[None],
+    budget: Callable[[], dict[str, Any]],
+) -> None:
+    renewing.cancel()
+    await asyncio.gather(renewing, return_exceptions=True)
+    if tenure.lost is None:
+        with contextlib.suppress(StoreError):  # it runs out by itself
+            await store.release(tenure.lease, budget())
 
 
 async def _take(
@@ -131,11 +141,15 @@ async def _take(
     try:
         return await shield.run(store.acquire(account, owner, ttl))
     except asyncio.CancelledError:
-        with contextlib.suppress(StoreError):
-            holder = await shield.run(store.lease(account))
-            if holder is not None and holder.owner == owner:
-                await shield.run(store.release(holder, holder.budget))
+        await shield.run(_undo(store, account, owner))
         raise
+
+
+async def _undo(store: WriteStore, account: str, owner: str) -> None:
+    with contextlib.suppress(StoreError):
+        holder = await store.lease(account)
+        if holder is not None and holder.owner == owner:
+            await store.release(holder, holder.budget)
 
 
 async def _renew(
