@@ -229,7 +229,7 @@ class Leader:
             closed=closed,
             left=self._gate.room(),
         )
-        if closed <= _LIMITED and tenure.may_send():
+        if not closed and tenure.may_send():
             await self._claim(tenure)
 
     def _closed(self) -> float:
@@ -250,8 +250,8 @@ class Leader:
                 self._log.info("upstream answers again")
         down = self._breaker.delay(now)
         if self._breaker.probing and self._flying:
-            down = max(down, _LIMITED + 1.0)  # one probe at a time
-        return max(limit, down)
+            down = max(down, self._pace.tick)  # one probe at a time
+        return max(limit if limit > _LIMITED else 0.0, down)
 
     async def _claim(self, tenure: Tenure) -> None:
         """Takes what is due, oldest first, as far as there are places for it."""

@@ -1,0 +1,66 @@
+"""Metrics: names as documented, labels bounded."""
+
+import re
+from pathlib import Path
+
+from prometheus_client.parser import text_string_to_metric_families
+
+from fetcher.metrics import Metrics
+
+DOCS = Path(__file__).parent.parent / "docs" / "metrics.md"
+
+
+def used() -> Metrics:
+    """Everything was counted once."""
+    metrics = Metrics()
+    metrics.polled("github", "changed", 0.2, 3.0)
+    metrics.polled("elsewhere", "nonsense", -1.0, None)
+    metrics.stored("release", "added", 3)
+    metrics.requests("github:anonymous", 2)
+    metrics.account("github:anonymous", leading=True, remaining=7, closed_seconds=0.0, under_way=4)
+    metrics.store(up=True)
+    metrics.store_failure()
+    metrics.restarted("pulse")
+    metrics.reloaded(ok=False)
+    return metrics
+
+
+def test_what_was_counted_is_rendered() -> None:
+    """In the text format, and in OpenMetrics for who asks for it."""
+    body, content_type = used().render("")
+    text = body.decode()
+    assert content_type.startswith("text/plain")
+    for line in (
+        'fetcher_polls_total{outcome="changed",upstream="github"} 1.0',
+        'fetcher_polls_total{outcome="other",upstream="other"} 1.0',
+        'fetcher_records_total{change="added",kind="release"} 3.0',
+        'fetcher_requests_total{account="github:anonymous"} 2.0',
+        'fetcher_account_remaining_requests{account="github:anonymous"} 7.0',
+        'fetcher_poll_lateness_seconds_sum{upstream="github"} 3.0',
+        "fetcher_store_up 1.0",
+    ):
+        assert line in text, line
+    _, content_type = used().render("application/openmetrics-text; version=1.0.0")
+    assert content_type.startswith("application/openmetrics-text")
+
+
+def test_no_label_names_a_target() -> None:
+    """There may be millions of them."""
+    text = used().render("")[0].decode()
+    bounded = {"upstream", "outcome", "kind", "change", "account", "task", "result"}
+    for family in text_string_to_metric_families(text):
+        for sample in family.samples:
+            assert set(sample.labels) <= bounded | {"le", "version"}
+
+
+def test_every_metric_is_documented() -> None:
+    """And nothing is documented that does not exist."""
+    text = used().render("")[0].decode()
+    made = {
+        re.sub(r"_(total|bucket|sum|count|created)$", "", sample.name)
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+        if sample.name.startswith("fetcher_")
+    }
+    told = re.findall(r"^\| `(fetcher_\w+)`", DOCS.read_text(encoding="utf-8"), re.MULTILINE)
+    assert {re.sub(r"_total$", "", name) for name in told} == made

@@ -1,0 +1,406 @@
+"""The leader of an account: what is due is polled, oldest first, and nobody starves."""
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fetcher.config import Settings
+from fetcher.errors import StoreError, StoreUnavailable
+from fetcher.gate import Gate
+from fetcher.models import (
+    Chunk,
+    Due,
+    Failure,
+    Known,
+    Outcome,
+    OutcomeKind,
+    Record,
+    TargetState,
+    Wish,
+)
+from fetcher.policy.budget import Budget
+from fetcher.policy.digest import digest
+from fetcher.refresh import Event, Polled
+from fetcher.scheduler import Leader, Pace
+from fetcher.shield import Shield
+from fetcher.store import Query, WriteStore, open_store
+from fetcher.targets import parse_target
+from fetcher.timetable import Timetable
+from tests.clock import FakeClock
+from tests.world import SILENT
+
+ACCOUNT = "github:anonymous"
+
+
+class Upstream:
+    """A source that does as it is told, target by target, and notes what it was asked."""
+
+    def __init__(self, clock: FakeClock) -> None:
+        self._clock = clock
+        self.asked: list[tuple[float, list[str]]] = []
+        self.answers: dict[str, Callable[[Due], Outcome]] = {}
+        self.hanging: set[str] = set()
+        self.bodies: dict[str, str] = {}
+        self.bug: Exception | None = None
+
+    async def poll(self, due: Sequence[Due], known: Known) -> AsyncGenerator[Chunk | Outcome, None]:
+        self.asked.append((self._clock.monotonic(), [each.target.key for each in due]))
+        if self.bug is not None:
+            raise self.bug
+        for each in due:
+            key = each.target.key
+            if key in self.hanging:
+                continue
+            if key in self.bodies:
+                yield Chunk(each.target, "release", (record(key, self.bodies[key]),))
+            answer = self.answers.get(key)
+            if answer is not None:
+                yield answer(each)
+            else:
+                yield Outcome(each.target, each.target, OutcomeKind.UNCHANGED, cursor={"e": 1})
+        if self.hanging.intersection(each.target.key for each in due):
+            await asyncio.Event().wait()
+
+    def times(self, key: str) -> list[float]:
+        return [at for at, keys in self.asked if key in keys]
+
+
+def record(key: str, body: str) -> Record:
+    content = {"repository_id": 1, "tag": key, "body": body, "published_at": None}
+    return Record(f"github:1:{key}", "release", content, "https://x/", digest(content))
+
+
+def unreachable(due: Due) -> Outcome:
+    return Outcome(due.target, due.target, OutcomeKind.UNREACHABLE, Failure("no answer"))
+
+
+class Watcher:
+    """What the leader tells."""
+
+    def __init__(self) -> None:
+        self.events: list[Event] = []
+        self.errors: list[StoreError] = []
+        self.closed = 0.0
+        self.leading = False
+        self.most = 0
+
+    def event(self, account: str, event: Event) -> None:
+        self.events.append(event)
+
+    def account(
+        self, account: str, *, leading: bool, under_way: int, closed: float, left: int | None
+    ) -> None:
+        self.leading, self.closed = leading, closed
+        self.most = max(self.most, under_way)
+
+    def store(self, who: str, error: StoreError | None) -> None:
+        if error is not None:
+            self.errors.append(error)
+
+
+class Stage:
+    """A store, a source, and a leader between them, on one clock."""
+
+    def __init__(self, store: WriteStore, clock: FakeClock) -> None:
+        self.store = store
+        self.clock = clock
+        self.source = Upstream(clock)
+        self.watcher = Watcher()
+        self.gate = Gate("tests", Budget(10_000, 1.0), clock, in_flight=5)
+
+    def leader(self, **pace: Any) -> Leader:
+        service = {"min_interval": "1s", "lease": "1h"}
+        settings = Settings.model_validate({"service": service})
+        return Leader(
+            ACCOUNT,
+            self.gate,
+            self.source,
+            store=self.store,
+            shield=Shield(lambda error: None),
+            timetable=Timetable(settings, lambda low, high: low),
+            clock=self.clock,
+            uniform=lambda low, high: high,
+            log=SILENT,
+            owner="me",
+            promised=settings.service.lease,
+            observer=self.watcher,
+            pace=Pace(**pace),
+        )
+
+    @asynccontextmanager
+    async def led(self, **pace: Any) -> AsyncIterator[Leader]:
+        """While a leader is at work."""
+        leader = self.leader(**pace)
+        task = asyncio.create_task(leader.run())
+        try:
+            yield leader
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+    async def watch(self, *keys: str, every: float = 60.0) -> None:
+        wishes = [Wish(parse_target(k).fold, k, ACCOUNT, every) for k in keys]
+        await self.store.wish("file", wishes)
+
+    async def until(self, wanted: Callable[[], bool]) -> None:
+        async with asyncio.timeout(20):
+            while not wanted():
+                await asyncio.sleep(0.001)
+
+    async def passes(self, seconds: float) -> None:
+        """Lets the leader's time go by."""
+        end = self.clock.monotonic() + seconds
+        await self.until(lambda: self.clock.monotonic() >= end)
+
+    def polled(self) -> dict[str, TargetState]:
+        return {
+            each.state.key: each.state for each in self.watcher.events if isinstance(each, Polled)
+        }
+
+
+@pytest.fixture
+async def stage(tmp_path: Path) -> AsyncIterator[Stage]:
+    clock = FakeClock(step=1.0)
+    async with AsyncExitStack() as stack:
+        opening = open_store(f"sqlite:///{tmp_path}/s.db", clock=clock)
+        yield Stage(await stack.enter_async_context(await opening), clock)
+
+
+async def test_new_targets_are_polled_at_once_and_spread_then(stage: Stage) -> None:
+    """Together at first; from then on each on a phase of its own, never late, never too soon."""
+    keys = [f"github:a/r{n}" for n in range(40)]
+    await stage.watch(*keys, every=300.0)
+    async with stage.led():
+        await stage.until(lambda: len(stage.polled()) == 40)
+        assert len(stage.source.asked) == 1
+        await stage.passes(3000)
+    for key in keys:
+        times = stage.source.times(key)
+        gaps = [after - before for before, after in pairwise(times)]
+        assert 9 <= len(times) <= 12
+        # The clock runs a thousand times too fast for what takes real time.
+        assert all(145.0 <= gap <= 330.0 for gap in gaps), gaps
+        assert all(gap >= 270.0 for gap in gaps[3:]), gaps
+    starts = {round(stage.source.times(key)[-1]) for key in keys}
+    assert len(starts) > 15, "they do not come back together"
+
+
+async def test_a_successor_repeats_nothing(stage: Stage) -> None:
+    """The due times are in the store; the overdue are worked off, oldest first."""
+    keys = [f"github:a/r{n}" for n in range(30)]
+    await stage.watch(*keys, every=3600.0)
+    async with stage.led():
+        await stage.until(lambda: len(stage.polled()) == 30)
+    stage.source.asked.clear()
+    async with stage.led(targets=10):
+        await stage.until(lambda: stage.watcher.leading)
+        await stage.passes(100)
+        assert not stage.source.asked
+    stage.clock.advance(7200)
+    due = {
+        key: state.next_due
+        for key in keys
+        if (state := await stage.store.target(parse_target(key).fold)) is not None
+    }
+    async with stage.led(targets=10):
+        await stage.until(lambda: sum(len(keys) for _, keys in stage.source.asked) >= 30)
+    order = [key for _, keys in stage.source.asked for key in keys]
+    assert order == sorted(keys, key=lambda key: (due[key], key))
+    assert max(len(keys) for _, keys in stage.source.asked) == 10
+
+
+async def test_nobody_starves_behind_a_slow_target(stage: Stage) -> None:
+    """One that never ends keeps its own place, and no other's."""
+    keys = [f"github:a/r{n}" for n in range(20)]
+    stage.source.hanging.add(keys[3])
+    await stage.watch(*keys, every=60.0)
+    async with stage.led(targets=8):
+        await stage.passes(600)
+        for key in keys:
+            if key not in stage.source.hanging:
+                assert len(stage.source.times(key)) >= 7, key
+        assert len(stage.source.times(keys[3])) == 1
+        assert stage.watcher.most <= 8
+    assert (await target(stage, keys[3])).outcome is None
+
+
+async def target(stage: Stage, key: str) -> TargetState:
+    found = await stage.store.target(parse_target(key).fold)
+    assert found is not None
+    return found
+
+
+async def test_queries_have_places_of_their_own(stage: Stage) -> None:
+    """However many of them hang, accessions go on."""
+    queries = [f"ncbi:nuccore?q{n}" for n in range(9)]
+    stage.source.hanging.update(queries)
+    await stage.watch("ncbi:nuccore/AB000001", *queries, every=10.0)
+    async with stage.led(queries=3):
+        await stage.passes(60)
+    assert len(stage.source.times("ncbi:nuccore/AB000001")) >= 5
+    assert sum(bool(stage.source.times(query)) for query in queries) == 3
+
+
+async def test_a_limited_account_waits_for_its_reset(stage: Stage) -> None:
+    """Nothing is claimed before; then it goes on by itself."""
+    await stage.watch("github:a/a", every=10.0)
+    async with stage.led():
+        await stage.until(lambda: bool(stage.polled()))
+        begin = stage.clock.monotonic()
+        stage.gate.limited(600.0, named=True)
+        asked = len(stage.source.asked)
+        await stage.passes(590)
+        assert len(stage.source.asked) == asked
+        assert stage.watcher.closed > 0
+        await stage.until(lambda: len(stage.source.asked) > asked)
+        assert stage.clock.monotonic() >= begin + 597
+
+
+async def test_what_the_server_asks_for_is_a_lower_bound(stage: Stage) -> None:
+    """A target's own Retry-After, far beyond its interval."""
+    later = datetime.fromtimestamp(stage.clock.time(), UTC) + timedelta(minutes=30)
+
+    def refuse(due: Due) -> Outcome:
+        failure = Failure("later", retry_at=later)
+        return Outcome(due.target, due.target, OutcomeKind.RATE_LIMITED, failure)
+
+    stage.source.answers["github:a/a"] = refuse
+    await stage.watch("github:a/a", "github:b/b", every=60.0)
+    async with stage.led():
+        await stage.passes(1700)
+        assert len(stage.source.times("github:a/a")) == 1
+        assert len(stage.source.times("github:b/b")) > 25
+        await stage.passes(200)
+        assert 1799 <= stage.source.times("github:a/a")[1] < 1850
+
+
+async def test_an_upstream_that_is_down_sees_one_probe_at_a_time(stage: Stage) -> None:
+    """With backoff and a cap; what is stored stays, and all goes on when it answers again."""
+    keys = [f"github:a/r{n}" for n in range(50)]
+    stage.source.bodies = dict.fromkeys(keys, "text")
+    await stage.watch(*keys, every=60.0)
+    async with stage.led(targets=10):
+        await stage.until(lambda: len(stage.polled()) == 50)
+        stage.source.answers = dict.fromkeys(keys, unreachable)
+        await stage.passes(600)
+        stage.source.asked.clear()
+        await stage.passes(3600)
+        probes = stage.source.asked
+        assert all(len(keys) == 1 for _, keys in probes)
+        assert 10 <= len(probes) <= 15, "every five minutes or so, not every minute"
+        assert await stage.store.count(Query("release", withdrawn=False)) == 50
+        stage.source.answers.clear()
+        stage.watcher.events.clear()
+        await stage.until(lambda: len([s for s in stage.polled().values() if not s.failures]) == 50)
+
+
+async def test_a_source_with_a_bug_fails_its_targets_and_goes_on(stage: Stage) -> None:
+    """They end as failed, with a log id, and are tried again, later each time."""
+    await stage.watch("github:a/a", every=3600.0)
+    stage.source.bug = KeyError("a bug")
+    async with stage.led():
+        await stage.passes(600)
+        state = stage.polled()["github:a/a"]
+        assert (state.outcome, state.failures > 3) == (OutcomeKind.FAILED, True)
+        assert state.failure is not None
+        assert state.failure.log_id is not None
+        times = stage.source.times("github:a/a")
+        assert len(times) < 15
+        stage.source.bug = None
+        await stage.until(lambda: stage.polled()["github:a/a"].failures == 0)
+
+
+async def test_a_failing_store_pauses_polling_and_loses_nothing(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was fetched is committed when it works again; nothing is fetched twice meanwhile."""
+    keys = [f"github:a/r{n}" for n in range(5)]
+    stage.source.bodies = dict.fromkeys(keys, "one")
+    await stage.watch(*keys, every=60.0)
+    save = stage.store.save_targets
+
+    async def fails(*arguments: Any) -> Any:
+        raise StoreUnavailable("down")
+
+    async with stage.led():
+        await stage.until(lambda: len(stage.polled()) == 5)
+        stage.source.bodies = dict.fromkeys(keys, "two")
+        monkeypatch.setattr(stage.store, "save_targets", fails)
+        await stage.until(lambda: bool(stage.watcher.errors))
+        await stage.passes(100)
+        asked = len(stage.source.asked)
+        await stage.passes(1800)
+        assert len(stage.source.asked) == asked, "polling pauses"
+        monkeypatch.setattr(stage.store, "save_targets", save)
+        stage.watcher.events.clear()
+        await stage.until(lambda: len(stage.polled()) == 5)
+    async for document in stage.store.records(Query("release")):
+        assert (document["body"], document["revision"]) == ("two", 2)
+
+
+async def test_a_store_that_fails_on_every_read_is_left_in_peace(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is tried again with backoff, not in a loop."""
+    calls = 0
+    due = stage.store.due
+
+    async def fails(*arguments: Any, **more: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        raise StoreUnavailable("down")
+
+    monkeypatch.setattr(stage.store, "due", fails)
+    await stage.watch("github:a/a")
+    async with stage.led():
+        await stage.passes(600)
+        assert 20 < calls < 80
+        monkeypatch.setattr(stage.store, "due", due)
+        await stage.until(lambda: bool(stage.polled()))
+
+
+async def test_a_stopped_leader_lets_its_polls_end(stage: Stage) -> None:
+    """And claims nothing more; cancelled, it gives the lease back all the same."""
+    stage.source.hanging.add("github:a/a")
+    await stage.watch("github:a/a")
+    leader = stage.leader()
+    task = asyncio.create_task(leader.run())
+    await stage.until(lambda: bool(stage.source.asked))
+    leader.stop()
+    await asyncio.sleep(0.05)
+    assert not task.done()
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    assert await stage.store.lease(ACCOUNT) is None
+
+
+async def test_doubted_targets_are_polled_whole(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a late writer left makes no cursor of these targets worth anything."""
+    fulls: list[bool] = []
+
+    def note(due: Due) -> Outcome:
+        fulls.append(due.full)
+        return Outcome(due.target, due.target, OutcomeKind.UNCHANGED)
+
+    stage.source.answers["github:a/a"] = note
+    await stage.watch("github:a/a", every=86_400.0)
+    async with stage.led() as leader:
+        await stage.until(lambda: bool(fulls))
+        found = [["github:A/a"]]
+
+        async def mend(lease: Any) -> Any:
+            return found.pop() if found else ()
+
+        monkeypatch.setattr(stage.store, "mend", mend)
+        leader._mended = None
+        leader.wake()
+        await stage.until(lambda: len(fulls) == 2)
+    assert fulls == [False, True]
