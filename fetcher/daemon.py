@@ -3,6 +3,7 @@
 import asyncio
 import os
 import random
+import time
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime
@@ -10,7 +11,7 @@ from typing import Final
 
 from structlog.typing import FilteringBoundLogger
 
-from fetcher.accounts import homes_of, open_accounts
+from fetcher.accounts import Account, homes_of, open_accounts
 from fetcher.config import Settings
 from fetcher.errors import FetcherError, SettingsError, StoreError
 from fetcher.metrics import Metrics
@@ -63,6 +64,8 @@ class Daemon:
         self._pace = pace
         self._shield = Shield(lambda error: log.error("a write failed", error=str(error)))
         self._leaders: list[Leader] = []
+        self._accounts: dict[str, Account] = {}
+        self._spent: dict[str, int] = {}
         self._started = False
         self._store_errors: dict[str, str] = {}
         self._stop = asyncio.Event()
@@ -113,6 +116,9 @@ class Daemon:
         self, account: str, *, leading: bool, under_way: int, closed: float, left: int | None
     ) -> None:
         """See `Observer`."""
+        spent = self._accounts[account].gate.spent
+        self._metrics.requests(account, spent - self._spent.get(account, 0))
+        self._spent[account] = spent
         self._metrics.account(
             account,
             leading=leading,
@@ -146,7 +152,7 @@ class Daemon:
             transport = await stack.enter_async_context(
                 open_transport(settings, self._clock, uniform=self._uniform)
             )
-            accounts = open_accounts(settings, transport, self._clock, _PATIENCE)
+            self._accounts = open_accounts(settings, transport, self._clock, _PATIENCE)
             if (address := settings.api.address) is not None:
                 token = settings.api.token
                 self.port = await stack.enter_async_context(
@@ -179,7 +185,7 @@ class Daemon:
                     observer=self,
                     pace=self._pace,
                 )
-                for account in accounts.values()
+                for account in self._accounts.values()
             ]
             await self._live(store, timetable)
         return 128 + self.signals[1] if len(self.signals) > 1 else 0
@@ -260,7 +266,7 @@ class Daemon:
         while True:
             await self._reloading.wait()
             self._reloading.clear()
-            self._notifier.reloading(self._clock.monotonic())
+            self._notifier.reloading(time.clock_gettime(time.CLOCK_MONOTONIC))
             ok = False
             try:
                 fresh = self._reload()

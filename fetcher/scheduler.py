@@ -37,6 +37,8 @@ __all__ = ["Leader", "Observer", "Pace"]
 # A wait longer than this is a limit, and no more the account's own pace.
 _LIMITED: Final = 2.0
 # Seconds between two tries of a store that fails: doubling, up to the second.
+# Seconds that a clock must be set back by to be taken note of.
+_SET_BACK: Final = 5.0
 _FIRST_RETRY: Final = 0.25
 _LAST_RETRY: Final = 10.0
 
@@ -121,6 +123,7 @@ class Leader:
         self._mended: Lease | None = None
         self._crash: Exception | None = None
         self._store_failures = 0
+        self._ahead: float | None = None
         self._told_limit = False
         self._told_down = False
         self._told_lease = False
@@ -183,6 +186,7 @@ class Leader:
         self._gate.load(lease.budget)
         self._gate.held_while(tenure.may_send)
         self._mended = None
+        self._ahead = None
         self._renewal(None)
         self._log.info("leading", token=lease.token, after_a_crash=not lease.clean)
         try:
@@ -219,6 +223,7 @@ class Leader:
                 self._log.warning("late writes were put right", targets=len(keys))
                 self._doubted.update(parse_target(key).fold for key in keys)
             self._mended = lease
+        await self._set_back()
         for request in await self._store.asked(self._account):
             await self._take_up(tenure, request)
         closed = self._closed()
@@ -231,6 +236,17 @@ class Leader:
         )
         if not closed and tenure.may_send():
             await self._claim(tenure)
+
+    async def _set_back(self) -> None:
+        """When the clock was set back, at the start or since, due times lie too far ahead."""
+        ahead = self._clock.time() - self._clock.monotonic()
+        if self._ahead is not None and self._ahead - ahead < _SET_BACK:
+            self._ahead = max(self._ahead, ahead)
+            return
+        self._ahead = ahead
+        number = await self._store.recall(self._account, await self._store.now())
+        if number:
+            self._log.warning("the clock was set back", due_at_once=number)
 
     def _closed(self) -> float:
         """Seconds that the account is closed for, by a limit or an outage; each is told once."""

@@ -30,6 +30,10 @@ class FakeClock:
         """Lets time pass without anybody asleep."""
         self._passed += seconds
 
+    def jump(self, seconds: float) -> None:
+        """Somebody sets the clock on the wall."""
+        self._start += seconds
+
     async def sleep(self, seconds: float) -> None:
         self.slept.append(seconds)
         wake = self._passed + max(0.0, seconds)

@@ -404,3 +404,35 @@ async def test_doubted_targets_are_polled_whole(
         leader.wake()
         await stage.until(lambda: len(fulls) == 2)
     assert fulls == [False, True]
+
+
+@pytest.mark.parametrize("jump", [-86_400.0, 86_400.0, -90.0])
+async def test_a_clock_that_is_set_does_no_harm(stage: Stage, jump: float) -> None:
+    """Back or forth, and back again: targets are polled as often as ever, and data goes on."""
+    stage.source.bodies = {"github:a/a": "one"}
+    await stage.watch("github:a/a", every=300.0)
+    async with stage.led():
+        await stage.until(lambda: bool(stage.polled()))
+        await stage.passes(1000)
+        for body, by in (("two", jump), ("three", -jump)):
+            stage.clock.jump(by)
+            stage.source.bodies = {"github:a/a": body}
+            before = len(stage.source.asked)
+            await stage.passes(330)
+            assert 1 <= len(stage.source.asked) - before <= 4
+            document = await stage.store.record("release", "github:1:github:a/a")
+            assert document is not None
+            assert document["body"] == body
+        before = len(stage.source.asked)
+        await stage.passes(1500)
+        assert 4 <= len(stage.source.asked) - before <= 7
+
+
+async def test_a_leader_that_starts_after_the_clock_was_set_back(stage: Stage) -> None:
+    """Its predecessor died, with a lease and due times that lie a day ahead."""
+    await stage.watch("github:a/a", every=300.0)
+    lease = await stage.store.acquire(ACCOUNT, "dead", 30.0)
+    assert lease is not None
+    async with stage.led():
+        stage.clock.jump(-86_400)
+        await stage.until(lambda: bool(stage.polled()))

@@ -62,7 +62,7 @@ def merge_record(
     """
     if old is None:
         return Merged("changed", _fresh(record, batch, stamp, now), "added")
-    if _is_late(old, stamp) or _is_newer(old["observed"], _observed(record, batch)):
+    if _is_late(old, stamp) or _is_newer(old["observed"], _observed(record, batch), now):
         return _REFUSED
     targets = _targets(old["targets"], batch)
     returned = old.get("withdrawn_at") is not None
@@ -97,7 +97,7 @@ def merge_removal(
     """Marks a record withdrawn, or takes the batch's target from it; the content stays."""
     if old is None:
         return _SAME
-    if _is_late(old, stamp) or old["observed"]["at"] > batch.observed_at:
+    if _is_late(old, stamp) or batch.observed_at < old["observed"]["at"] <= now:
         return _REFUSED
     if not withdrawn:
         targets = [key for key in old["targets"] if key != batch.target]
@@ -251,14 +251,17 @@ def _is_late(old: Document, stamp: Stamp) -> bool:
     )
 
 
-def _is_newer(stored: Mapping[str, Any], seen: Mapping[str, Any]) -> bool:
-    """Whether what is stored is a newer observation: by the upstream's word, then by time."""
+def _is_newer(stored: Mapping[str, Any], seen: Mapping[str, Any], now: datetime) -> bool:
+    """Whether what is stored is a newer observation: by the upstream's word, then by time.
+
+    A time that has not come yet tells nothing: the clock has been set back.
+    """
     if stored["version"] != seen["version"]:
         return bool(stored["version"] > seen["version"])
     known = stored["updated"] is not None and seen["updated"] is not None
     if known and stored["updated"] != seen["updated"]:
         return bool(stored["updated"] > seen["updated"])
-    return bool(stored["at"] > seen["at"])
+    return bool(seen["at"] < stored["at"] <= now)
 
 
 def _targets(old: Sequence[str], batch: Batch) -> list[str]:

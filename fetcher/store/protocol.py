@@ -244,6 +244,13 @@ class WriteStore(ReadStore, Protocol):
         """
         ...
 
+    async def recall(self, account: str, now: datetime) -> int:
+        """Makes due what an account polled at a time that has not come: the clock was set back.
+
+        Gives the number of targets. It looks at all that are watched.
+        """
+        ...
+
     async def wish(self, side: Side, wishes: Sequence[Wish]) -> None:
         """Sets what one side wishes of some targets; a target not yet known is due at once."""
         ...

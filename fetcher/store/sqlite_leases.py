@@ -4,7 +4,7 @@ import asyncio
 import json
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 import aiosqlite
 
@@ -17,6 +17,9 @@ from fetcher.store.sqlite_schema import mapped
 __all__ = ["SqliteLeases"]
 
 T = TypeVar("T")
+
+# Seconds by which a clock may be put right without anybody taking note.
+_SLEWED: Final = 5.0
 
 
 class SqliteLeases(SqliteReader):
@@ -46,17 +49,20 @@ class SqliteLeases(SqliteReader):
         async def body() -> Lease | None:
             now = self._clock.time()
             held = await self._lease_row(account)
-            if held is not None and held["owner"] is not None and held["expires_at"] > now:
-                return None
+            if held is not None and held["owner"] is not None:
+                left = held["expires_at"] - now
+                # More than it was ever given: the machine's clock has been set back.
+                if 0 < left <= held["kept"] + _SLEWED:
+                    return None
             cursor = await self._writer.execute("INSERT INTO tokens DEFAULT VALUES")
             token = cursor.lastrowid
             assert token is not None  # noqa: S101 - an INSERT has one
             await self._writer.execute("DELETE FROM tokens WHERE token < ?", (token,))
             await self._writer.execute(
-                "INSERT INTO leases VALUES (?, ?, ?, ?, '{}', 0) ON CONFLICT (account) DO "
+                "INSERT INTO leases VALUES (?, ?, ?, ?, '{}', 0, ?) ON CONFLICT (account) DO "
                 "UPDATE SET owner = excluded.owner, token = excluded.token, "
-                "expires_at = excluded.expires_at, n = 0",
-                (account, owner, token, now + ttl),
+                "expires_at = excluded.expires_at, n = 0, kept = excluded.kept",
+                (account, owner, token, now + ttl, ttl),
             )
             budget = json.loads(held["budget"]) if held is not None else {}
             clean = held is None or held["owner"] is None
@@ -82,8 +88,8 @@ class SqliteLeases(SqliteReader):
             await self._check(lease)
             expires_at = self._clock.time() + ttl
             await self._writer.execute(
-                "UPDATE leases SET expires_at = ?, budget = ? WHERE account = ?",
-                (expires_at, json.dumps(budget), lease.account),
+                "UPDATE leases SET expires_at = ?, budget = ?, kept = ? WHERE account = ?",
+                (expires_at, json.dumps(budget), ttl, lease.account),
             )
             return Lease(lease.account, lease.owner, lease.token, _time(expires_at), budget)
 
@@ -112,7 +118,7 @@ class SqliteLeases(SqliteReader):
         raise _lost(lease)
 
     async def _lease_row(self, account: str) -> Mapping[str, Any] | None:
-        names = ("owner", "token", "expires_at", "budget", "n")
+        names = ("owner", "token", "expires_at", "budget", "n", "kept")
         rows = await self._writer.execute_fetchall(
             f"SELECT {', '.join(names)} FROM leases WHERE account = ?", (account,)
         )

@@ -92,6 +92,20 @@ class SqliteSchedule(SqliteLeases):
         )
         return [state_of(row) for row in rows]
 
+    async def recall(self, account: str, now: datetime) -> int:
+        """See `WriteStore`."""
+        at = milliseconds(now)
+
+        async def body() -> int:
+            done = await self._writer.execute(
+                "UPDATE targets SET next_due = ?1, attempted = iif(attempted IS NULL, NULL, ?1) "
+                "WHERE home = ?2 AND ifnull(attempted, next_due) > ?1",
+                (at, account),
+            )
+            return done.rowcount
+
+        return await self._transaction(body)
+
     async def wish(self, side: Side, wishes: Sequence[Wish]) -> None:
         """See `WriteStore`."""
 

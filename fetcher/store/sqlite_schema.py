@@ -77,7 +77,8 @@ def _tables() -> Iterator[str]:
     yield "CREATE INDEX target_names_target ON target_names (_id)"
     yield (
         "CREATE TABLE leases (account TEXT PRIMARY KEY, owner TEXT, token INTEGER NOT NULL, "
-        "expires_at REAL NOT NULL, budget TEXT NOT NULL, n INTEGER NOT NULL)"
+        "expires_at REAL NOT NULL, budget TEXT NOT NULL, n INTEGER NOT NULL, "
+        "kept REAL NOT NULL DEFAULT 0)"
     )
     yield REQUESTS
     yield "CREATE TABLE tokens (token INTEGER PRIMARY KEY AUTOINCREMENT)"
@@ -105,6 +106,7 @@ STEPS: Final[Mapping[int, Sequence[str]]] = {
         "DROP TABLE targets_1",
         TARGETS_DUE,
         "ALTER TABLE leases DROP COLUMN watermark",
+        "ALTER TABLE leases ADD COLUMN kept REAL NOT NULL DEFAULT 0",
         REQUESTS,
     )
 }

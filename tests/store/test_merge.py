@@ -24,10 +24,12 @@ from fetcher.store.spill import spill
 from tests.store.build import KEY, T0, batch, release, sequence
 
 STAMP = Stamp("a", 1, 1)
+# Whenever something was asked for, it is written later.
+NOW = T0 + timedelta(days=365)
 
 
 def merged(old: Document | None, record: Record, at: datetime = T0, n: int = 2) -> Merged:
-    return merge_record(old, record, batch(record, at=at), Stamp("a", 1, n), at)
+    return merge_record(old, record, batch(record, at=at), Stamp("a", 1, n), NOW)
 
 
 def stored(record: Record, at: datetime = T0) -> Document:
@@ -37,7 +39,7 @@ def stored(record: Record, at: datetime = T0) -> Document:
 
 
 def removed(old: Document | None, ids: Batch, *, withdrawn: bool = True) -> Merged:
-    return merge_removal(old, ids, Stamp("b", 2, 1), ids.observed_at, withdrawn=withdrawn)
+    return merge_removal(old, ids, Stamp("b", 2, 1), NOW, withdrawn=withdrawn)
 
 
 # One observation: what was seen, and when it was asked for.
@@ -217,7 +219,7 @@ def test_an_older_removal_is_refused_and_an_older_sighting_after_one() -> None:
     back = merged(gone.document, release(), after + timedelta(hours=1))
     assert (back.action, back.change) == ("changed", "changed")
     assert back.document is not None
-    assert back.document["history"][-1]["fields"] == {"withdrawn_at": after}
+    assert back.document["history"][-1]["fields"] == {"withdrawn_at": NOW}
 
 
 @pytest.mark.parametrize("already", [False, True])
@@ -249,3 +251,13 @@ def test_only_some_are_merged_anew() -> None:
     assert step.id == records[1].id
     assert step.merged.document is not None
     assert step.merged.document["stamp"]["n"] == 2
+
+
+def test_a_time_that_has_not_come_refuses_nothing() -> None:
+    """The clock was set back: what was seen then counts as older than what is seen now."""
+    ahead, now = T0 + timedelta(days=1), T0
+    old = stored(release(body="tomorrow"), ahead)
+    new = release(body="today")
+    assert merge_record(old, new, batch(new, at=now), Stamp("a", 1, 2), now).action == "changed"
+    gone = batch(withdrawn=("github:7:1",), at=now)
+    assert merge_removal(old, gone, STAMP, now, withdrawn=True).action == "changed"

@@ -188,3 +188,21 @@ async def test_an_heir_knows_how_its_predecessor_ended(
         await asyncio.sleep(0.1)
         clock.advance(1)
     assert (await take(store, owner="you")).clean is clean
+
+
+async def test_what_was_polled_in_the_future_is_due_at_once(store: WriteStore) -> None:
+    """After the clock was set back; what another account watches is left alone."""
+    lease = await take(store)
+    await watch(store, "x", "y", "new")
+    await watch(store, "z", account="b")
+    now = await store.now()
+    ahead = now + timedelta(days=1)
+    for key, at in (("x", ahead), ("y", now), ("z", ahead)):
+        later = replace(await read(store, key), last_attempt=at, next_due=at + MINUTE)
+        assert not await store.save_targets(lease, [later])
+    assert await keys_due(store) == ["new"]
+    assert await store.recall("a", now) == 1
+    assert sorted(await keys_due(store)) == ["new", "x"]
+    assert await keys_due(store, "b") == []
+    known = replace(await read(store, "x"), last_attempt=now, next_due=now + MINUTE)
+    assert not await store.save_targets(lease, [known]), "a poll of today is no older one"

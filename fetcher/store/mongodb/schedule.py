@@ -113,6 +113,19 @@ class MongoSchedule(MongoLeases):
             cursor = self._database["targets"].find(wanted).sort("next_due", ASCENDING)
             return [state_of(each) async for each in cursor.limit(limit)]
 
+    async def recall(self, account: str, now: datetime) -> int:
+        """See `WriteStore`."""
+        mine = {"watch.account": account}
+        polled = {**mine, "last_attempt": {"$gt": now}}
+        new = {**mine, "last_attempt": None, "next_due": {"$gt": now}}
+        writes = [
+            UpdateMany(polled, {"$set": {"last_attempt": now, "next_due": now}}),
+            UpdateMany(new, {"$set": {"next_due": now}}),
+        ]
+        with mapped(self._where):
+            done = await self._database["targets"].bulk_write(writes)
+        return int(done.modified_count)
+
     async def wish(self, side: Side, wishes: Sequence[Wish]) -> None:
         """See `WriteStore`."""
         if not wishes:
