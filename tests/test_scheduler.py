@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from fetcher.config import Settings
-from fetcher.errors import StoreError, StoreUnavailable
+from fetcher.errors import StoreError, StoreFull, StoreUnavailable
 from fetcher.gate import Gate
 from fetcher.models import (
     Chunk,
@@ -30,6 +30,7 @@ from fetcher.refresh import Event, Polled
 from fetcher.scheduler import Leader, Pace
 from fetcher.shield import Shield
 from fetcher.store import Query, WriteStore, open_store
+from fetcher.store.sqlite import SqliteStore
 from fetcher.targets import parse_target
 from fetcher.timetable import Timetable
 from tests.clock import FakeClock
@@ -436,3 +437,27 @@ async def test_a_leader_that_starts_after_the_clock_was_set_back(stage: Stage) -
     async with stage.led():
         stage.clock.jump(-86_400)
         await stage.until(lambda: bool(stage.polled()))
+
+
+async def test_a_full_disk_is_waited_for(stage: Stage) -> None:
+    """It is said once; when there is room again, what was fetched is stored."""
+    assert isinstance(stage.store, SqliteStore)
+    stage.source.bodies = {"github:a/a": "one"}
+    await stage.watch("github:a/a", every=60.0)
+    async with stage.led():
+        await stage.until(lambda: bool(stage.polled()))
+        ((pages,),) = await stage.store._writer.execute_fetchall("PRAGMA page_count")
+        await stage.store._writer.execute(f"PRAGMA max_page_count = {pages}")
+        stage.source.bodies = {"github:a/a": "two" * 50_000}
+        await stage.until(lambda: bool(stage.watcher.errors))
+        assert isinstance(stage.watcher.errors[0], StoreFull)
+        await stage.passes(300)
+        asked = len(stage.source.asked)
+        await stage.passes(600)
+        assert len(stage.source.asked) == asked
+        await stage.store._writer.execute("PRAGMA max_page_count = 1000000")
+        stage.watcher.events.clear()
+        await stage.until(lambda: bool(stage.polled()))
+    document = await stage.store.record("release", "github:1:github:a/a")
+    assert document is not None
+    assert document["body"] == "two" * 50_000

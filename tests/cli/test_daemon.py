@@ -16,6 +16,7 @@ import pytest
 from fetcher.demo import Fault, Urls
 from fetcher.demo.server import DemoUpstream
 from tests.cli.conftest import Cli
+from tests.proxy import Proxy
 
 REPOSITORY = "Codertocat/Hello-World"
 TARGETS = (f"github:{REPOSITORY}", "ncbi:nuccore/NC_003355.1")
@@ -27,7 +28,7 @@ class Daemons:
     def __init__(self, cli: Cli, urls: Urls, store: str) -> None:
         self.cli = cli
         self.urls = urls
-        self.store = store
+        self.store = self.direct = store
         self.listen = ""
         self.configure()
 
@@ -314,6 +315,61 @@ async def test_watches_by_hand(daemons: Daemons) -> None:
         assert (again.code, "not watched by hand" in again.err) == (1, True)
         bad = await cli("watch", "add", "a/b/c", "--every", "soon")
         assert bad.code == 2
+
+
+async def test_a_database_that_dies_under_load_comes_back(daemons: Daemons) -> None:
+    """Readiness says no, polling pauses, nothing is lost, and it goes on by itself."""
+    if not daemons.store.startswith("mongodb"):
+        pytest.skip("MongoDB's alone")
+    proxy = Proxy(daemons.store)
+    await proxy.open()
+    daemons.store = proxy.url
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        daemons.listen = f"127.0.0.1:{probe.getsockname()[1]}"
+    daemons.configure(every="1s")
+    github = daemons.cli.upstream.github
+    ready = f"http://{daemons.listen}/readyz"
+    async with daemons.run() as process, aiohttp.ClientSession() as session:
+        await daemons.until(polled)
+        for round_ in range(3):
+            github.add_release(REPOSITORY, f"v9.{round_}", body="new")
+            await asyncio.sleep(0.3 * round_)
+            await proxy.cut()
+            github.add_release(REPOSITORY, f"v10.{round_}", body="new")
+            async with asyncio.timeout(20):
+                while True:
+                    async with session.get(ready) as answer:
+                        if answer.status == 503:
+                            assert "the store" in await answer.text()
+                            break
+                    await asyncio.sleep(0.1)
+            await asyncio.sleep(1.0)
+            asked = len(daemons.cli.upstream.log)
+            await asyncio.sleep(1.5)
+            assert len(daemons.cli.upstream.log) == asked
+            await proxy.open()
+            await daemons.until(
+                lambda status, number=6 + 2 * round_: any(  # type: ignore[misc]
+                    each["key"] == TARGETS[0] and each["records"] == number
+                    for each in status["items"]
+                ),
+                seconds=40,
+            )
+        async with asyncio.timeout(20):
+            while True:
+                async with session.get(ready) as answer:
+                    if answer.status == 200:
+                        break
+                await asyncio.sleep(0.1)
+        lines = await stop(process)
+        assert process.returncode == 0
+    await proxy.cut()
+    events = {each["event"] for each in lines}
+    assert events & {"the store works again", "the lease is renewed again"}
+    listed = (await daemons.cli("list", "releases", "--store", daemons.direct)).lines
+    mine = [each for each in listed if each["repository"] == REPOSITORY]
+    assert {each["revision"] for each in mine} == {1}
 
 
 async def test_a_locked_file_pauses_polling_and_loses_nothing(daemons: Daemons) -> None:
