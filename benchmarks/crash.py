@@ -25,6 +25,7 @@ def main() -> int:
     def on_kill(report: Report) -> None:
         if report.kills % 10 == 0:
             print(f"{report.kills} kills, {len(report.violations)} violations", flush=True)
+            print(*report.violations[-1:], sep="\n", end="", flush=True)
 
     with tempfile.TemporaryDirectory(prefix="fetcher-crash-") as folder:
         report = asyncio.run(
