@@ -192,8 +192,8 @@ class Daemon:
 
     async def _live(self, store: WriteStore, timetable: Timetable) -> None:
         leading = [
-            asyncio.create_task(self._supervised(f"leader of {n}", leader.run))
-            for n, leader in enumerate(self._leaders)
+            asyncio.create_task(self._supervised(f"leader of {key}", leader.run))
+            for key, leader in zip(self._accounts, self._leaders, strict=True)
         ]
         beside = [
             asyncio.create_task(self._supervised(name, work))
