@@ -30,7 +30,7 @@ REPOSITORIES: Final = tuple(f"storm/r{n}" for n in range(5))
 ACCESSIONS: Final = tuple(f"AB{n:06}" for n in range(1, 5))
 QUERY: Final = '"Storm virus"[Organism]'
 LEASE: Final = 1.0
-NCBI_RATE: Final = 10
+NCBI_RATE: Final = 3
 
 
 @dataclass(slots=True)
