@@ -87,7 +87,9 @@ async def new_store(kind: str, clock: Clock) -> AsyncIterator[tuple[WriteStore, 
             client.drop_database(name)
 
 
-def states(count: int, now: datetime, due: Callable[[str], datetime]) -> list[TargetState]:
+def states(
+    count: int, now: datetime, due: Callable[[str], datetime], *, begin: int = 0
+) -> list[TargetState]:
     """States of repositories that were polled before; `due` gives a target's due time by id."""
     state = TargetState(
         "",
@@ -104,7 +106,7 @@ def states(count: int, now: datetime, due: Callable[[str], datetime]) -> list[Ta
         reconciled_at=now,
         rhythm=Rhythm(1.5, 1e6).document(),
     )
-    names = [f"github:owner-{n % 1000}/repository-{n}" for n in range(count)]
+    names = [f"github:owner-{n % 1000}/repository-{n}" for n in range(begin, begin + count)]
     return [replace(state, id=name, key=name, names=(name,), next_due=due(name)) for name in names]
 
 
