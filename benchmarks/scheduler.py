@@ -14,6 +14,7 @@ import asyncio
 import importlib
 import logging
 import multiprocessing
+import random
 import time
 from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -26,7 +27,6 @@ from pymongo import UpdateOne
 
 from benchmarks.leading import Looker, leader_of, new_store, resident, states, watch
 from fetcher.clock import SystemClock
-from fetcher.policy.schedule import spread
 from fetcher.refresh import Polled
 from fetcher.store.mongo import client_of, database_of
 from fetcher.store.sqlite_schema import milliseconds, to_text
@@ -88,7 +88,10 @@ async def steady(kind: str, targets: int, seconds: float) -> Steady:
     async with new_store(kind, clock) as (store, _):
         now = await store.now()
         soon = now + timedelta(seconds=2.0 + targets / 5_000)  # when all are watched
-        made = states(targets, now, lambda id_: _phase(id_, soon))
+        chance = random.Random(1)
+        made = states(
+            targets, now, lambda id_: soon + timedelta(seconds=chance.uniform(0.0, EVERY))
+        )
         await watch(store, made, EVERY)
         late: list[float] = []
 
@@ -103,12 +106,6 @@ async def steady(kind: str, targets: int, seconds: float) -> Steady:
         leader.stop()
         await running
         return Steady.of(late)
-
-
-def _phase(id_: str, begin: datetime) -> datetime:
-    """On the target's phase, from `begin` to a minute later."""
-    due = spread(id_, begin, EVERY / 2)
-    return due + timedelta(seconds=EVERY / 2 * (hash(id_) % 2) - EVERY / 4)
 
 
 async def driver(kind: str, targets: int, at_once: int) -> Throughput:
