@@ -61,34 +61,36 @@ async def bunches(
 ) -> AsyncGenerator[list[Item], None]:
     """Yields together what has come while the last bunch was worked on.
 
-    A bunch is closed once its items weigh `most` or more. Under load bunches grow and save
-    round trips; without it nothing waits.
+    A bunch is closed once its items weigh `most` or more; nothing more is taken from the source
+    until that has been yielded. Under load bunches grow and save round trips; without it nothing
+    waits.
     """
-    queue: asyncio.Queue[Item | _Ended] = asyncio.Queue(maxsize=32)
+    waiting: list[Item] = []
+    weight = 0
+    came, taken = asyncio.Event(), asyncio.Event()
 
     async def pump() -> None:
+        nonlocal weight
         async with aclosing(items):
             async for item in items:
-                await queue.put(item)
-
-    task = asyncio.create_task(_report(pump(), queue))
-    try:
-        while True:
-            item = await queue.get()
-            bunch: list[Item] = []
-            weight = 0
-            while not isinstance(item, _Ended):
-                bunch.append(item)
+                waiting.append(item)
                 weight += weigh(item)
-                if weight >= most or queue.empty():
-                    break
-                item = queue.get_nowait()
-            if bunch:
+                came.set()
+                if weight >= most or len(waiting) >= most:
+                    taken.clear()
+                    await taken.wait()
+
+    task = asyncio.create_task(pump())
+    task.add_done_callback(lambda ended: came.set())
+    try:
+        while waiting or not task.done():
+            await came.wait()
+            came.clear()
+            if waiting:
+                bunch, waiting, weight = waiting, [], 0
+                taken.set()
                 yield bunch
-            if isinstance(item, _Ended):
-                if item.error is not None:
-                    raise item.error
-                return
+        task.result()
     finally:
         await _end([task])
 

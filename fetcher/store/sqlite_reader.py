@@ -9,7 +9,6 @@ write-ahead log from being cut.
 import json
 from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping, Sequence
 from contextlib import aclosing
-from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, Final, Self
 
@@ -301,8 +300,7 @@ def _behind(order: Sequence[str], after: Sequence[object] | None) -> tuple[str, 
 def state_of(row: Sequence[Any]) -> TargetState:
     """The state in a row of `STATE`; its due time may have been moved up since it was saved."""
     text, next_due, *watch = row
-    state = state_from_text(text, watch_from(*watch))
-    return replace(state, next_due=from_milliseconds(next_due))
+    return state_from_text(text, from_milliseconds(next_due), watch_from(*watch))
 
 
 def request_of(text: str) -> PollRequest:

@@ -11,7 +11,7 @@ from fetcher.store.protocol import Side
 from fetcher.store.sqlite_leases import SqliteLeases
 from fetcher.store.sqlite_reader import STATE, marks, request_of, some, state_of
 from fetcher.store.sqlite_schema import milliseconds, to_text
-from fetcher.store.states import request_document, state_document
+from fetcher.store.states import request_document, state_document, under
 
 __all__ = ["SqliteSchedule"]
 
@@ -48,19 +48,17 @@ class SqliteSchedule(SqliteLeases):
                         del last[id_]
                     elif json.loads(names) == list(mine.names):
                         named.add(id_)
-            saved = [
-                replace(state, account=lease.account, token=lease.token) for state in last.values()
-            ]
             await self._writer.executemany(
                 "INSERT INTO targets (_id, document, account, token, attempted, next_due, query) "
                 "VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (_id) DO UPDATE SET "
                 "document = excluded.document, account = excluded.account, "
                 "token = excluded.token, attempted = excluded.attempted, "
                 "next_due = excluded.next_due",
-                map(_row, saved),
+                (_row(under(lease, state)) for state in last.values()),
             )
-            await self._names([each for each in last.values() if each.id not in named])
-            for table in ("targets", "target_names"):
+            if renamed := [each for each in last.values() if each.id not in named]:
+                await self._names(renamed)
+            for table in ("targets", "target_names") if gone else ():
                 await self._writer.executemany(
                     f"DELETE FROM {table} WHERE _id = ?", ((id_,) for id_ in gone)
                 )

@@ -29,6 +29,10 @@ __all__ = [
 
 # "fetc" in a SQLite file's header: https://www.sqlite.org/pragma.html#pragma_application_id
 APPLICATION_ID: Final = 0x66657463
+# Made once: `json.dumps` makes one for each call that is not plain.
+_COMPACT: Final = json.JSONEncoder(
+    ensure_ascii=False, separators=(",", ":"), default=time_text
+).encode
 _SURROGATE: Final = re.compile("[\ud800-\udfff]")
 
 
@@ -132,7 +136,7 @@ def to_row(kind: Kind, document: Document) -> tuple[Any, ...]:
 
 def to_text(document: Document) -> str:
     """JSON, compact; half a surrogate pair, which is no text to SQLite, stands in it escaped."""
-    text = json.dumps(document, ensure_ascii=False, separators=(",", ":"), default=time_text)
+    text = _COMPACT(document)
     if not text.isascii() and _SURROGATE.search(text):
         return json.dumps(document, separators=(",", ":"), default=time_text)
     return text

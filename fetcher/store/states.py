@@ -2,12 +2,15 @@
 
 import json
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from datetime import datetime
 
 from fetcher.documents import Document
 from fetcher.errors import Evidence
 from fetcher.models import (
     Every,
     Failure,
+    Lease,
     OutcomeKind,
     PollRequest,
     PollResult,
@@ -23,10 +26,11 @@ __all__ = [
     "state_document",
     "state_from",
     "state_from_text",
+    "under",
     "watch_from",
 ]
 
-_TIMES = ("last_attempt", "last_success", "last_change", "reconciled_at", "next_due")
+_TIMES = ("last_attempt", "last_success", "last_change", "reconciled_at")
 
 
 def state_document(state: TargetState) -> Document:
@@ -68,6 +72,13 @@ def state_document(state: TargetState) -> Document:
     }
 
 
+def under(lease: Lease, state: TargetState) -> TargetState:
+    """The state as whoever holds this lease writes it."""
+    if (state.account, state.token) == (lease.account, lease.token):
+        return state
+    return replace(state, account=lease.account, token=lease.token)
+
+
 def state_from(document: Document, watch: Watch | None = None) -> TargetState:
     """The state of a document; unknown keys of a later version are left out."""
     get = document.get
@@ -100,11 +111,12 @@ def state_from(document: Document, watch: Watch | None = None) -> TargetState:
     )
 
 
-def state_from_text(text: str, watch: Watch | None) -> TargetState:
-    """The state of a JSON document."""
+def state_from_text(text: str, next_due: datetime | None, watch: Watch | None) -> TargetState:
+    """The state of a JSON document; its due time is told beside it."""
     document = json.loads(text)
     for name in _TIMES:
         document[name] = read_time(document.get(name))
+    document["next_due"] = next_due
     if document["failure"] is not None:
         document["failure"]["retry_at"] = read_time(document["failure"]["retry_at"])
     return state_from(document, watch)

@@ -15,7 +15,7 @@ from fetcher.store.mongodb.errors import DUPLICATE, mapped, translate_write
 from fetcher.store.mongodb.leases import MongoLeases
 from fetcher.store.mongodb.reader import some, state_of
 from fetcher.store.protocol import Side
-from fetcher.store.states import request_document, request_from, state_document
+from fetcher.store.states import request_document, request_from, state_document, under
 
 __all__ = ["MongoSchedule"]
 
@@ -192,7 +192,7 @@ class MongoSchedule(MongoLeases):
 
 
 def _save(lease: Lease, state: TargetState) -> UpdateOne:
-    document = state_document(replace(state, account=lease.account, token=lease.token))
+    document = state_document(under(lease, state))
     del document["_id"]
     file, hand = _wished_by(state)
     same: Document = {

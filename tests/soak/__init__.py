@@ -1,0 +1,1 @@
+"""A month of the leader with every fault, in simulated time."""
