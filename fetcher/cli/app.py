@@ -114,6 +114,7 @@ def fetch(
 def run_(
     config: ConfigOption = None,
     store: StoreOption = None,
+    quiet: QuietOption = False,
     log_format: LogFormatOption = "console",
     log_level: LogLevelOption = "info",
 ) -> None:
@@ -121,7 +122,8 @@ def run_(
     with guarded():
         from fetcher.cli.run import run_daemon
 
-        common = Common(config, store, False, log_format, log_level)
+        level = "error" if quiet and log_level == "info" else log_level
+        common = Common(config, store, quiet, log_format, level)
         raise typer.Exit(asyncio.run(run_daemon(common)))
 
 
