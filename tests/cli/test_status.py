@@ -1,0 +1,69 @@
+"""``fetcher status`` and ``fetcher watch list``: what they write, and how."""
+
+import pytest
+
+from fetcher.cli.status import ago
+from tests.cli.conftest import Cli
+
+
+async def test_a_table_begins_with_what_fails(cli: Cli) -> None:
+    """Accounts with what is left, targets with ages and errors, and the counts at the end."""
+    done = await cli("fetch", "stellarcarbon/sorocarbon", "NC_003355.1", "XX_000001")
+    assert done.code == 1
+    assert (await cli("watch", "add", "NC_003355.1", "--every", "90m")).code == 0
+    text = (await cli("status", "--format", "table")).out.decode()
+    accounts, targets, counts = text.strip().split("\n\n")
+    lines = accounts.splitlines()
+    assert lines[0].split() == ["ACCOUNT", "LEADER", "LEFT", "RESET", "PARKED", "UNTIL"]
+    assert lines[1].split()[:3] == ["github:anonymous", "nobody", "57"]
+    lines = targets.splitlines()
+    assert lines[1].startswith("ncbi:nuccore/XX_000001")
+    assert "not_found" in lines[1]
+    assert "never" in lines[1]
+    assert lines[1].rstrip().endswith("has no record XX_000001")
+    assert "ago" in lines[2]
+    assert counts.startswith("3 targets, 1 watched: ")
+    assert "2 changed" in counts
+    listed = (await cli("watch", "list", "--format", "table")).out.decode().splitlines()
+    assert listed[1].split() == ["ncbi:nuccore/NC_003355.1", "90m", "hand", "ncbi:anonymous"]
+
+
+async def test_ndjson_is_a_line_each(cli: Cli) -> None:
+    """Accounts first; JSON has the same, with the counts."""
+    await cli("fetch", "NC_003355.1")
+    lines = (await cli("status")).lines
+    assert [each["kind"] for each in lines] == ["account", "target"]
+    assert lines[1]["age"] >= 0
+    assert lines[1]["watched"] is False
+    whole = (await cli("status", "--format", "json")).json
+    assert whole["counts"] == {"targets": 1, "watched": 0, "changed": 1}
+    assert [each["account"] for each in whole["accounts"]] == ["ncbi:anonymous"]
+
+
+async def test_a_store_that_is_not_there(cli: Cli) -> None:
+    """Exit code 3, and nothing is made."""
+    done = await cli("status")
+    assert done.code == 3
+    assert "there is no store" in done.err
+    assert not (cli.folder / "fetcher.db").exists()
+
+
+async def test_watches_need_sense(cli: Cli) -> None:
+    """An interval below the least, none at all, and an empty list."""
+    assert (await cli("watch", "add", "NC_003355.1", "--every", "1s")).code == 2
+    assert (await cli("watch", "add", "NC_003355.1", "--every", "soon")).code == 2
+    assert (await cli("watch", "add")).code == 2
+    assert (await cli("watch", "add", "NC_003355.1")).code == 0
+    assert (await cli("watch", "remove", "NC_003355.1")).code == 0
+    empty = await cli("watch", "list", "--format", "table")
+    assert (empty.code, empty.out) == (0, b"")
+    assert "nothing is watched" in empty.err
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(None, "never"), (0.4, "0s ago"), (61, "1m ago"), (7200, "2h ago"), (200_000, "2d ago")],
+)
+def test_ages_are_short(seconds: float | None, text: str) -> None:
+    """In the largest unit that fits."""
+    assert ago(seconds) == text
