@@ -135,6 +135,7 @@ class Gate:
         """What the next holder of the account's lease must know."""
         return self._budget.dump(self._clock.monotonic(), self._clock.time())
 
-    def load(self, state: Mapping[str, Any]) -> None:
-        """Takes over what the last holder of the lease left."""
-        self._budget.load(state, self._clock.monotonic(), self._clock.time())
+    def load(self, state: Mapping[str, Any], *, silent_for: float | None = None) -> None:
+        """Takes over what the last holder of the lease left; see `Budget.load`."""
+        now, epoch = self._clock.monotonic(), self._clock.time()
+        self._budget.load(state, now, epoch, silent_for=silent_for)

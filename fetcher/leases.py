@@ -51,6 +51,8 @@ class Tenure:
         self._clock = clock
         self._until = until
         self._quiet = quiet
+        # How long, at least, a predecessor that did not give its lease back has sent nothing.
+        self.silent_for = None if lease.clean else quiet
 
     def check(self) -> Lease:
         """The lease, or the reason why it is ours no longer."""

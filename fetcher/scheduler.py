@@ -183,7 +183,7 @@ class Leader:
 
     async def _lead(self, tenure: Tenure) -> None:
         lease = tenure.check()
-        self._gate.load(lease.budget)
+        self._gate.load(lease.budget, silent_for=tenure.silent_for)
         self._gate.held_while(tenure.may_send)
         self._mended = None
         self._ahead = None

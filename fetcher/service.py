@@ -161,7 +161,7 @@ class Service:
         try:
             async with holding as tenure:
                 await inquiry.withdraw()
-                account.gate.load(tenure.lease.budget)
+                account.gate.load(tenure.lease.budget, silent_for=tenure.silent_for)
                 account.gate.held_while(tenure.may_send)
                 events = self._refresher.refresh(tenure, account.source, inquiry.left)
                 async with aclosing(events):

@@ -155,8 +155,21 @@ class Budget:
             state["reset_at"] = self._reset_at + shift
         return state
 
-    def load(self, state: Mapping[str, Any], now: float, epoch: float) -> None:
-        """Takes over what an earlier holder dumped, who may have been this very process."""
+    def load(
+        self,
+        state: Mapping[str, Any],
+        now: float,
+        epoch: float,
+        *,
+        silent_for: float | None = None,
+    ) -> None:
+        """Takes over what an earlier holder dumped, who may have been this very process.
+
+        A holder that died, or is paused, may have sent more than it told, but nothing in the
+        last `silent_for` seconds: so nothing goes before its last window is over.
+        """
+        if silent_for is not None:
+            self.park(now - silent_for + self._window + self._slack)
         shift = now - epoch
         self._unsure = self._told
         self._prune(now)

@@ -1,5 +1,6 @@
 """The budget: never one request more than the rule, never a shorter wait than was asked."""
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -173,3 +174,16 @@ def test_a_reset_in_another_age_is_a_mistake() -> None:
     headers = {"x-ratelimit-remaining": "0", "x-ratelimit-reset": "999999999999"}
     budget.answered(budget.charge(0.0), 0.0, headers, 1.7e9)
     assert 0.0 < budget.delay(0.0) <= 86_401.0
+
+
+def test_the_last_window_of_a_holder_that_died_is_waited_for() -> None:
+    """It may have sent as much as it might, up to the moment at which it had to stop."""
+    budget = ncbi_budget(3)
+    budget.load({}, 100.0, 0.0, silent_for=0.25)
+    assert budget.delay(100.0) == pytest.approx(1.25)
+    other = ncbi_budget(3)
+    other.load({}, 100.0, 0.0, silent_for=1.5)
+    assert other.delay(100.0) == 0.0
+    clean = ncbi_budget(3)
+    clean.load({}, 100.0, 0.0)
+    assert clean.delay(100.0) == 0.0
