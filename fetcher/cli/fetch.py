@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 
-from fetcher.cli.common import Common, say
+from fetcher.cli.common import Common, not_served, say
 from fetcher.cli.output import open_output
 from fetcher.cli.progress import Progress, make_progress
 from fetcher.cli.render import Format
@@ -26,8 +26,6 @@ from fetcher.targets import Target, parse_target, split_targets
 
 __all__ = ["FetchOptions", "fetch", "fetch_with", "read_targets"]
 
-# https://www.ncbi.nlm.nih.gov/books/NBK25497/: these come with a later version.
-_NOT_YET = ("taxonomy", "genome")
 _GOOD = ("changed", "unchanged", "empty")
 
 
@@ -67,9 +65,8 @@ def read_targets(typed: Sequence[str], from_file: Path | None) -> dict[Target, s
             except TargetError as error:
                 mistakes.append(Mistake(place, str(error)))
                 continue
-            if target.database in _NOT_YET:
-                reason = f"{text!r}: ncbi:{target.database} is not served by this version yet"
-                mistakes.append(Mistake(place, reason))
+            if reason := not_served(target):
+                mistakes.append(Mistake(place, f"{text!r}: {reason}"))
             elif target.fold not in folds:
                 folds.add(target.fold)
                 targets[target] = text

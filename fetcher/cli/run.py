@@ -5,10 +5,11 @@ import os
 import signal
 from pathlib import Path
 
-from fetcher.cli.common import Common
+from fetcher.cli.common import Common, not_served
 from fetcher.clock import SystemClock
 from fetcher.config import Settings, load_settings
 from fetcher.daemon import Daemon
+from fetcher.errors import Mistake, SettingsError
 from fetcher.log import set_up_log
 
 __all__ = ["run_daemon"]
@@ -19,7 +20,16 @@ async def run_daemon(common: Common) -> int:
 
     def load() -> Settings:
         overrides = {"store.url": common.store} if common.store else {}
-        return load_settings(common.config, os.environ, Path.cwd(), overrides)
+        settings = load_settings(common.config, os.environ, Path.cwd(), overrides)
+        mistakes = [
+            Mistake("[[watch]]", f"{target.key!r}: {reason}")
+            for watch in settings.watches
+            for target in watch.targets
+            if (reason := not_served(target))
+        ]
+        if mistakes:
+            raise SettingsError(tuple(mistakes))
+        return settings
 
     settings = load()
     log = set_up_log(common.log_format, common.log_level)
