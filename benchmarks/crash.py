@@ -20,6 +20,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--replicas", type=int, default=1)
     parser.add_argument("--stop-every", type=int, default=0, help="SIGSTOP instead, one in so many")
+    parser.add_argument("--at-work", action="store_true", help="kill only who has begun to poll")
     given = parser.parse_args()
 
     def on_kill(report: Report) -> None:
@@ -36,6 +37,7 @@ def main() -> int:
                 seed=given.seed,
                 replicas=given.replicas,
                 stop_every=given.stop_every,
+                at_work=given.at_work,
                 on_kill=on_kill,
             )
         )

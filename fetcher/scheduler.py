@@ -52,7 +52,7 @@ class Pace:
     """
 
     tick: float = 1.0
-    targets: int = 500
+    targets: int = 1_000
     polls: int = 16
     queries: int = 4
 
@@ -274,9 +274,10 @@ class Leader:
         now = await self._store.now()
         queries = sum(self._flying.values())
         others = len(self._flying) - queries
-        room = self._pace.targets - others
-        if room < self._pace.targets // 2 or len(self._polls) - queries >= self._pace.polls:
-            room = 0
+        # By halves: while one is committed, the next is read and polled.
+        half = max(1, self._pace.targets // 2)
+        free = self._pace.targets - others >= half
+        room = half if free and len(self._polls) - queries < self._pace.polls else 0
         if (left := self._gate.room()) is not None:
             room = min(room, left)
         places = {False: room, True: self._pace.queries - queries}
@@ -298,6 +299,8 @@ class Leader:
                     self._start(tenure, [each])
             else:
                 self._start(tenure, due)
+                if len(due) == half:
+                    self._wake.set()
             if self._breaker.probing:
                 return
 

@@ -208,6 +208,13 @@ class Storm:
         self._running.append(process)
         return process
 
+    async def at_work(self) -> None:
+        """Until the upstream hears of somebody."""
+        asked = len(self.upstream.log)
+        end = time.monotonic() + 20 * LEASE
+        while len(self.upstream.log) == asked and time.monotonic() < end:
+            await asyncio.sleep(0.005)
+
     async def end(self, process: asyncio.subprocess.Process) -> None:
         """SIGKILL."""
         process.kill()
@@ -353,9 +360,14 @@ async def rage(
     seed: int,
     replicas: int = 1,
     stop_every: int = 0,
+    at_work: bool = False,
     on_kill: Any = None,
 ) -> Report:
-    """Kills daemons at random instants, lets the storm settle, and compares store and truth."""
+    """Kills daemons at random instants, lets the storm settle, and compares store and truth.
+
+    Many of these instants lie before the first poll: start-up, and the wait for the lease of the
+    one before. With `at_work` each daemon has begun to poll.
+    """
     async with storm(folder, url, seed) as (made, urls, store):
         report, rng = made.report, made.rng
         follower = Follower(store, report)
@@ -371,7 +383,11 @@ async def rage(
         try:
             running = [await made.start() for _ in range(replicas)]
             while report.kills < kills:
-                await asyncio.sleep(rng.uniform(0.4, 3.0))
+                if at_work:
+                    await made.at_work()
+                    await asyncio.sleep(rng.uniform(0.0, 0.6))
+                else:
+                    await asyncio.sleep(rng.uniform(0.4, 3.0))
                 if following.done():
                     following.result()
                 made.upstream.github.forget_limits()
