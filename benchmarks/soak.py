@@ -10,12 +10,12 @@ import argparse
 import asyncio
 import bisect
 import random
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, Final, cast
+from typing import Final, cast
 
 from benchmarks.leading import ACCOUNT, Looker, leader_of, resident, states, watch
 from fetcher.config import Settings
@@ -25,14 +25,13 @@ from fetcher.models import Chunk, Due, Failure, Known, Outcome, OutcomeKind
 from fetcher.refresh import Polled
 from fetcher.scheduler import Pace
 from fetcher.store import WriteStore, open_store
+from tests.clock import StillClock, Working
 
 __all__ = ["EVERY", "Report", "soak"]
 
 DAY: Final = 86_400.0
 EVERY: Final = 7_200.0
 TICK: Final = 60.0
-# Turns of the event loop in which nothing is under way: then all wait for time to pass.
-_STILL: Final = 30
 
 Span = tuple[float, float]
 
@@ -49,62 +48,12 @@ class Report:
     memory: list[int] = field(default_factory=list)
 
 
-class _Clock:
-    """Time moves to the next sleeper's wake once nobody works; see `fetcher.models.Clock`."""
-
-    def __init__(self) -> None:
-        self.working = 0
-        self._now = 0.0
-        self._wakes: list[float] = []
-
-    def time(self) -> float:
-        return 1_764_000_000.0 + self._now
-
-    def monotonic(self) -> float:
-        return self._now
-
-    async def sleep(self, seconds: float) -> None:
-        wake = self._now + max(0.0, seconds)
-        bisect.insort(self._wakes, wake)
-        try:
-            still = 0
-            while still < _STILL:
-                await asyncio.sleep(0.0002 if self.working else 0)
-                still = 0 if self.working or self._wakes[0] != wake else still + 1
-        finally:
-            self._wakes.remove(wake)
-        self._now = max(self._now, wake)
-
-
-class _Faulty:
-    """A store that does not work at times, and tells the clock when it is at work."""
-
-    def __init__(self, store: WriteStore, clock: _Clock, down: Sequence[Span]) -> None:
-        self._store = store
-        self._clock = clock
-        self._down = down
-
-    def __getattr__(self, name: str) -> Callable[..., Awaitable[Any]]:
-        method = getattr(self._store, name)
-
-        async def call(*args: object, **options: object) -> Any:  # noqa: ANN401 - any method
-            if _within(self._down, self._clock.monotonic()):
-                raise StoreUnavailable("it does not work at the moment")
-            self._clock.working += 1
-            try:
-                return await method(*args, **options)
-            finally:
-                self._clock.working -= 1
-
-        return call
-
-
 class _Scripted:
     """A source whose targets have a version that grows at times of their own."""
 
     def __init__(
         self,
-        clock: _Clock,
+        clock: StillClock,
         truth: dict[str, list[float]],
         chance: random.Random,
         down: Sequence[Span],
@@ -143,7 +92,7 @@ async def soak(days: float, targets: int, seed: int, folder: Path) -> Report:
     """The last half day is without faults and changes, so that all must be known at its end."""
     chance = random.Random(seed)
     length, calm = days * DAY, (days - 0.5) * DAY
-    clock = _Clock()
+    clock = StillClock()
     report = Report()
     unreachable = _spans(chance, calm, 3 * DAY, 3_600.0, 4 * 3_600.0)
     limits = _spans(chance, calm, DAY, 600.0, 3_600.0)
@@ -174,6 +123,10 @@ async def soak(days: float, targets: int, seed: int, folder: Path) -> Report:
         good[id_] = now
         failures.pop(id_, None)
 
+    def fails(name: str) -> None:
+        if _within(outages, clock.monotonic()):
+            raise StoreUnavailable("it does not work at the moment")
+
     async with await open_store(f"sqlite:///{folder}/soak.db", clock=clock) as store:
         begin = await store.now()
         made = states(
@@ -186,7 +139,7 @@ async def soak(days: float, targets: int, seed: int, folder: Path) -> Report:
         await watch(store, made, EVERY)
         source = _Scripted(clock, truth, chance, unreachable, limits, calm)
         leader = leader_of(
-            cast("WriteStore", _Faulty(store, clock, outages)),
+            cast("WriteStore", Working(store, clock, fails)),
             clock,
             Looker(on_polled),
             source=source,
@@ -210,7 +163,7 @@ async def soak(days: float, targets: int, seed: int, folder: Path) -> Report:
     return report
 
 
-async def _rob(store: WriteStore, clock: _Clock, spans: Sequence[Span]) -> None:
+async def _rob(store: WriteStore, clock: StillClock, spans: Sequence[Span]) -> None:
     """Takes the lease, as if its holder had been paused for too long, and gives it back."""
     for begin, end in spans:
         await clock.sleep(begin - clock.monotonic())
