@@ -23,5 +23,7 @@ async def test_killed_at_random_nothing_is_lost(
     log = (tmp_path / "daemons.log").read_text(encoding="utf-8")
     assert not report.violations, "\n".join([*report.lines(), log[-5000:]])
     assert report.kills == 4
-    assert report.changes >= report.revisions > 20
+    # What changed twice between two looks is read once, at its latest.
+    assert report.revisions >= 31
+    assert report.changes >= 31
     assert "Traceback" not in log
