@@ -1,6 +1,7 @@
 """How an answer goes out: compressed as the client allows, and damaged as a fault demands."""
 
 import asyncio
+import contextlib
 import zlib
 from collections.abc import Awaitable, Callable, Iterator
 from email.utils import formatdate
@@ -113,10 +114,11 @@ class Wire:
 async def _write(
     request: web.Request, response: web.StreamResponse, pieces: Iterator[bytes]
 ) -> web.StreamResponse:
-    await response.prepare(request)
-    for piece in pieces:
-        await response.write(piece)
-    await response.write_eof()
+    with contextlib.suppress(ConnectionResetError):  # who asked has gone
+        await response.prepare(request)
+        for piece in pieces:
+            await response.write(piece)
+        await response.write_eof()
     return response
 
 
