@@ -227,7 +227,7 @@ class Refresher:
     ) -> dict[Target, Polled]:
         """Saves the states; those that changed under our hands are read and made again."""
         now = await self._store.now()
-        counts = await self._counts(run, outcomes)
+        counts = await self._counts(run, outcomes, lease)
         known: dict[str, TargetState] = {}
         for outcome in outcomes:
             state = run.due[outcome.asked].state
@@ -302,13 +302,20 @@ class Refresher:
         message = f"{failure.message} (logged as {log_id})"
         return replace(outcome, failure=replace(failure, message=message, log_id=log_id))
 
-    async def _counts(self, run: _Run, outcomes: Sequence[Outcome]) -> Mapping[str, int]:
-        """Records that targets have now, by key, of those where that may have changed."""
+    async def _counts(
+        self, run: _Run, outcomes: Sequence[Outcome], lease: Lease
+    ) -> Mapping[str, int]:
+        """Records that targets have now, by key, of those where that may have changed.
+
+        A state that was saved under another lease may lack what a crash cut off: records that
+        were written, and are no news to this poll.
+        """
         by_kind: dict[Kind, list[str]] = {}
         for outcome in outcomes:
             target, old = outcome.target, run.due[outcome.asked].state
             tally = run.tallies.get(target.key)
-            if old is None or old.key != target.key or (tally is not None and tally.touched):
+            touched = tally is not None and tally.touched
+            if old is None or old.token != lease.token or old.key != target.key or touched:
                 for kind in kinds_of(target):
                     by_kind.setdefault(kind, []).append(target.key)
         totals: dict[str, int] = {key: 0 for keys in by_kind.values() for key in keys}

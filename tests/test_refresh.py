@@ -128,6 +128,30 @@ async def test_a_bad_poll_keeps_the_good_cursor_and_data(bench: Bench) -> None:
     assert polled.state.last_success is not None
 
 
+async def test_a_count_that_a_crash_left_behind_is_made_good(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Records were written, the state was not: to the next leader they are no news, but counted."""
+    chunks = [Chunk(A, "release", tuple(record(n) for n in range(3)))]
+    await bench.refresh(Script(*chunks, good(A)), A)
+    with monkeypatch.context() as patched:
+
+        async def dies(*arguments: Any) -> Any:
+            raise StoreUnavailable("killed")
+
+        patched.setattr(bench.store, "save_targets", dies)
+        more = Chunk(A, "release", (record(7),))
+        with pytest.raises(StoreUnavailable):
+            await bench.refresh(Script(more, good(A)), A)
+    await bench.store.release(bench.tenure.check(), {})
+    heir = await bench.store.acquire("a", "heir", 3600)
+    assert heir is not None
+    bench.tenure.renewed(heir, 3600)
+    events = await bench.refresh(Script(Chunk(A, "release", (record(7),)), good(A)), A)
+    (polled,) = [each for each in events if isinstance(each, Polled)]
+    assert (polled.state.outcome, polled.state.records) == ("unchanged", 4)
+
+
 async def test_a_refused_record_voids_the_cursor(bench: Bench) -> None:
     """What the cursor would stand for was not stored, so the next poll asks without it."""
     late = datetime(2026, 1, 2, tzinfo=UTC)
