@@ -39,6 +39,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--replicas", type=int, choices=(1, 2), default=1)
     parser.add_argument("--stop-every", type=int, default=0, help="every N-th is SIGSTOP, longer")
+    parser.add_argument("--plain", action="store_true", help="no renames, nothing comes back")
     parser.add_argument("--log", type=Path, help="where to keep what the daemons say")
     given = parser.parse_args()
 
@@ -49,7 +50,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="fetcher-crash-") as name:
         folder = Path(name)
         with fresh(given.store, folder) as url:
-            plan = Plan(url, given.kills, given.seed, given.replicas, given.stop_every)
+            plan = Plan(url, given.kills, given.seed, given.replicas, given.stop_every, given.plain)
             report = asyncio.run(storm(folder, plan, on_kill))
         if given.log is not None:
             given.log.write_bytes(folder.joinpath("daemons.log").read_bytes())

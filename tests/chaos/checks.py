@@ -36,8 +36,14 @@ class Complaints:
     """Violations by what was violated, each with its evidence."""
 
     made: list[tuple[str, str]] = field(default_factory=list)
+    _known: set[tuple[str, str]] = field(default_factory=set)
 
-    def __call__(self, rule: str, evidence: str) -> None:
+    def __call__(self, rule: str, evidence: str, about: str | None = None) -> None:
+        """Takes one down; the same rule `about` the same thing is told once."""
+        if about is not None and (rule, about) in self._known:
+            return
+        if about is not None:
+            self._known.add((rule, about))
         self.made.append((rule, evidence))
 
     def __len__(self) -> int:
@@ -147,11 +153,11 @@ async def check_cursors(
             if not any(each.releases.get(release) == mine for each in listings):
                 wanted = listings[0].releases.get(release)
                 text = f"{state.key}: release {release} is {mine}, and was {wanted} in {etag}"
-                complain("no cursor is ahead of its records", text)
+                complain("no cursor is ahead of its records", text, f"{id_}:{release}")
         truth = weather.truth(weather.upstream.github.repository(id_))
         if still and truth == listings[0].releases and stored != truth:
             text = f"{state.key}: the next poll hears 304, but {_difference(truth, stored)}"
-            complain("a cursor hides no change", text)
+            complain("a cursor hides no change", text, f"{id_}:{listings[0].etag}")
 
 
 async def _releases(store: WriteStore, repository: int) -> dict[int, Shape]:

@@ -54,6 +54,7 @@ class Plan:
     seed: int = 1
     replicas: int = 1
     stop_every: int = 0
+    plain: bool = False
 
 
 @dataclass(slots=True)
@@ -87,8 +88,8 @@ class Report:
             ),
             f"requests: {_counts(self.requests)}",
             (
-                f"from a kill to the next commit: {recovery} ({len(times)} kills; another kill came "
-                f"before it {self.cut_short} times); settled within {self.settled:.1f} s"
+                f"from a kill to the next commit: {recovery} ({len(times)} kills; another kill "
+                f"came before it {self.cut_short} times); settled within {self.settled:.1f} s"
             ),
             f"{len(self.violations)} violations",
             *self.violations.lines(),
@@ -303,7 +304,7 @@ class Storm:
 async def _begun(folder: Path, plan: Plan) -> AsyncIterator[Storm]:
     """A storm about to begin; every daemon ends with it."""
     rng = random.Random(plan.seed)
-    weather = Weather(random.Random(rng.random()))
+    weather = Weather(random.Random(rng.random()), plan.plain)
     weather.begin()
     book = Book(weather.upstream)
     report = Report()

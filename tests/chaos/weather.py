@@ -124,9 +124,13 @@ class Book:
 
 @dataclass(slots=True)
 class Weather:
-    """Both upstreams, and what happens to them; whatever happens comes from `rng`."""
+    """Both upstreams, and what happens to them; whatever happens comes from `rng`.
+
+    `plain` leaves out what comes back to where it was: renames, and releases that soon go again.
+    """
 
     rng: random.Random
+    plain: bool = False
     upstream: DemoUpstream = field(default_factory=DemoUpstream)
     changes: int = 0
     gone: dict[str, Entry] = field(default_factory=dict)
@@ -212,7 +216,7 @@ class Weather:
         repository = self.repository(first)
         releases = repository.releases
         many = len(releases) >= _MOST_RELEASES
-        match 4 if many else rng.randrange(11):
+        match 4 if many else rng.randrange(8 if self.plain else 11):
             case 0 | 1:
                 self._publish(repository)
             case 2 | 3 if releases:
