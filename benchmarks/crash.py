@@ -39,6 +39,8 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--replicas", type=int, choices=(1, 2), default=1)
     parser.add_argument("--stop-every", type=int, default=0, help="every N-th is SIGSTOP, longer")
+    parser.add_argument("--drain-every", type=int, default=0, help="every N-th is SIGTERM")
+    parser.add_argument("--lease", type=float, default=2.0, help="in seconds")
     parser.add_argument("--plain", action="store_true", help="no renames, nothing comes back")
     parser.add_argument("--log", type=Path, help="where to keep what the daemons say")
     given = parser.parse_args()

@@ -39,7 +39,6 @@ TARGETS: Final = (
     f"ncbi:nuccore?{QUERY}",
 )
 EVERY: Final = 1.0
-LEASE: Final = 2.0
 _LOOK: Final = 0.1
 _SETTLE: Final = 60.0
 _DRAIN: Final = 20.0
@@ -47,13 +46,19 @@ _DRAIN: Final = 20.0
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """A storm: every `stop_every`-th blow (0: none) is a pause longer than the lease."""
+    """A storm.
+
+    Every `stop_every`-th blow (0: none) is a pause longer than the lease, every `drain_every`-th
+    of the others an orderly end. `plain` leaves out what comes back upstream: see `Weather`.
+    """
 
     url: str
     kills: int
     seed: int = 1
     replicas: int = 1
     stop_every: int = 0
+    drain_every: int = 0
+    lease: float = 2.0
     plain: bool = False
 
 
@@ -63,6 +68,7 @@ class Report:
 
     kills: int = 0
     stops: int = 0
+    drains: int = 0
     at: Counter[str] = field(default_factory=Counter)
     changes: int = 0
     polls: int = 0
@@ -81,7 +87,7 @@ class Report:
             f"p50 {statistics.median(times):.2f} s, max {times[-1]:.2f} s" if times else "none"
         )
         return [
-            f"{self.kills} kills ({_counts(self.at)}), {self.stops} stops, in {self.seconds:.0f} s",
+            f"{self.kills} kills ({_counts(self.at)}), {self.stops} stops, {self.drains} drains, in {self.seconds:.0f} s",
             (
                 f"{self.changes} changes upstream, {self.polls} polls committed, "
                 f"{self.read} changes read from the feed"
@@ -118,7 +124,7 @@ class Daemons:
             [store]
             url = "{plan.url}"
             [service]
-            lease = "{LEASE:g}s"
+            lease = "{plan.lease:g}s"
             min_interval = "{EVERY:g}s"
             max_interval = "3s"
             [api]
@@ -209,9 +215,15 @@ class Storm:
             victim = self.rng.randrange(plan.replicas)
             if plan.stop_every and blows % plan.stop_every == 0:
                 running[victim].send_signal(signal.SIGSTOP)
-                await asyncio.sleep(self.rng.uniform(1.05, 2.0) * LEASE)
+                await asyncio.sleep(self.rng.uniform(1.05, 2.0) * plan.lease)
                 running[victim].send_signal(signal.SIGCONT)
                 report.stops += 1
+                continue
+            if plan.drain_every and blows % plan.drain_every == 0:
+                if (code := await self.daemons.drain(running[victim])) != 0:
+                    report.violations("a daemon drains", f"it ended with {code}")
+                running[victim] = await self.daemons.start()
+                report.drains += 1
                 continue
             if running[victim].returncode is not None:
                 text = f"with {running[victim].returncode}: {self.daemons.logged()[-500:]}"
@@ -233,13 +245,13 @@ class Storm:
             on_kill(report)
 
     async def _instant(self) -> str:
-        """Waits for a random instant: any, at work, or within a commit."""
-        kind = self.rng.choice(("anywhere", "at work", "at a change"))
+        """Waits for a random instant: any, at work, when news are on their way, at a commit."""
+        kind = self.rng.choice(("anywhere", "at work", "at a change", "at a commit"))
         if kind == "anywhere":
             await asyncio.sleep(self.rng.uniform(0.05, 3.0))
             return kind
         log, asked = self.weather.upstream.log, len(self.weather.upstream.log)
-        end = time.monotonic() + 4 * LEASE
+        end = time.monotonic() + 4 * self.plan.lease
         while len(log) == asked and time.monotonic() < end:
             await asyncio.sleep(0.002)
         if kind == "at work":
@@ -248,12 +260,24 @@ class Storm:
         # A listing that is new begins a commit within milliseconds.
         self.book.news.clear()
         try:
-            async with asyncio.timeout(2 * LEASE):
+            async with asyncio.timeout(2 * plan.lease):
                 await self.book.news.wait()
         except TimeoutError:
             return "at work"
-        await asyncio.sleep(self.rng.uniform(0.0, 0.12))
+        if kind == "at a change":
+            await asyncio.sleep(self.rng.uniform(0.0, 0.12))
+            return kind
+        before = await self._committed()
+        end = time.monotonic() + 0.5
+        while await self._committed() == before and time.monotonic() < end:
+            await asyncio.sleep(0)
+        await asyncio.sleep(self.rng.choice((0.0, self.rng.uniform(0.0, 0.01))))
         return kind
+
+    async def _committed(self) -> object:
+        """Another value after each commit of records or states."""
+        accounts = [(each.token, each.watermark) for each in await self.store.accounts()]
+        return accounts, [state.last_attempt async for state in self.store.targets()]
 
     async def settle(self) -> None:
         """One daemon, left alone, brings everything up to date."""
