@@ -260,7 +260,7 @@ class Storm:
         # A listing that is new begins a commit within milliseconds.
         self.book.news.clear()
         try:
-            async with asyncio.timeout(2 * plan.lease):
+            async with asyncio.timeout(2 * self.plan.lease):
                 await self.book.news.wait()
         except TimeoutError:
             return "at work"
