@@ -87,7 +87,8 @@ class Report:
             f"p50 {statistics.median(times):.2f} s, max {times[-1]:.2f} s" if times else "none"
         )
         return [
-            f"{self.kills} kills ({_counts(self.at)}), {self.stops} stops, {self.drains} drains, in {self.seconds:.0f} s",
+            f"{self.kills} kills ({_counts(self.at)})",
+            f"{self.stops} stops, {self.drains} drains, in {self.seconds:.0f} s",
             (
                 f"{self.changes} changes upstream, {self.polls} polls committed, "
                 f"{self.read} changes read from the feed"
