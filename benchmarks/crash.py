@@ -52,7 +52,16 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="fetcher-crash-") as name:
         folder = Path(name)
         with fresh(given.store, folder) as url:
-            plan = Plan(url, given.kills, given.seed, given.replicas, given.stop_every, given.plain)
+            plan = Plan(
+                url,
+                given.kills,
+                seed=given.seed,
+                replicas=given.replicas,
+                stop_every=given.stop_every,
+                drain_every=given.drain_every,
+                lease=given.lease,
+                plain=given.plain,
+            )
             report = asyncio.run(storm(folder, plan, on_kill))
         if given.log is not None:
             given.log.write_bytes(folder.joinpath("daemons.log").read_bytes())
