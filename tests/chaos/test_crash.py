@@ -16,7 +16,15 @@ async def test_killed_at_random_nothing_is_lost(
     tmp_path: Path, store_url: str, replicas: int
 ) -> None:
     """Alone, and with a replica that takes over; then one is also paused beyond its lease."""
-    plan = Plan(store_url, 5, 3, replicas, stop_every=3 if replicas == 2 else 0, drain_every=4)
+    plan = Plan(
+        store_url,
+        kills=5,
+        seed=3,
+        replicas=replicas,
+        stop_every=3 if replicas == 2 else 0,
+        drain_every=4,
+        plain=True,
+    )
     report = await storm(tmp_path, plan)
     assert not report.violations, "\n".join(report.lines())
     assert report.kills == 5
