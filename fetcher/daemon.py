@@ -20,7 +20,7 @@ from fetcher.notify import Notifier
 from fetcher.refresh import Event, Stored
 from fetcher.scheduler import Leader, Pace
 from fetcher.service import open_transport, owner_name
-from fetcher.shield import Shield
+from fetcher.shield import Shield, tell_of
 from fetcher.store import WriteStore, open_store
 from fetcher.supervise import supervise
 from fetcher.timetable import Timetable
@@ -62,7 +62,7 @@ class Daemon:
         self._notifier = Notifier.of(environ, os.getpid())
         self._metrics = metrics if metrics is not None else Metrics()
         self._pace = pace
-        self._shield = Shield(lambda error: log.error("a write failed", error=str(error)))
+        self._shield = Shield(tell_of(log))
         self._leaders: list[Leader] = []
         self._accounts: dict[str, Account] = {}
         self._spent: dict[str, int] = {}

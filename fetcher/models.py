@@ -102,8 +102,7 @@ class Chunk:
     """Some of the records of one target, yielded as they come.
 
     `withdrawn` are ids that the upstream no longer has, `detached` ids that exist but no longer
-    belong to this target. `formerly` is the key under which the target's records were stored
-    before it was renamed.
+    belong to this target. `asked` is the due target, where it has another name by now.
     """
 
     target: Target
@@ -111,7 +110,7 @@ class Chunk:
     records: tuple[Record, ...] = ()
     withdrawn: tuple[str, ...] = ()
     detached: tuple[str, ...] = ()
-    formerly: str | None = None
+    asked: Target | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -305,7 +304,7 @@ class Batch:
     """One write: records of one kind for one target.
 
     `observed_at` is the store's time before the request was sent: an observation is as old as
-    its question. `target` and `formerly` are canonical keys.
+    its question. `target` is a canonical key.
     """
 
     kind: Kind
@@ -314,7 +313,6 @@ class Batch:
     records: tuple[Record, ...] = ()
     withdrawn: tuple[str, ...] = ()
     detached: tuple[str, ...] = ()
-    formerly: str | None = None
 
 
 ChangeKind: TypeAlias = Literal["added", "changed", "withdrawn"]
@@ -353,6 +351,10 @@ class Known(Protocol):
 
     def ids(self, kind: Kind, target: str) -> AsyncGenerator[str, None]:
         """Ids that belong to a target (its canonical key) and are not withdrawn, ascending."""
+        ...
+
+    def owned(self, kind: Kind, prefix: str, target: str) -> AsyncGenerator[str, None]:
+        """Ids that begin like this, ascending, but for withdrawn ones that `target` has already."""
         ...
 
 

@@ -1,7 +1,8 @@
 """The one path from due targets to committed outcomes, for daemon, one-shot and demo alike.
 
-Order of every commit: records, then the watermark of changes, then cursor and due time; each
-step is idempotent, so after a crash at any instant the next poll repairs the rest.
+Order of every commit: the old cursor goes, then records, the watermark of changes, and the new
+cursor with the due time; each step is idempotent, so after a crash at any instant the next poll
+repairs the rest.
 """
 
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
@@ -203,6 +204,7 @@ class Refresher:
         events: list[Event] = []
         if work.chunks:
             if work.written is None:
+                await self._void(run, work.chunks, lease)
                 batches = [_batch(chunk, run.observed_at) for chunk in work.chunks]
                 work.written = await self._store.write(lease, batches)
                 for chunk, wrote in zip(work.chunks, work.written, strict=True):
@@ -221,6 +223,20 @@ class Refresher:
                 self._tell(polled, old, refused=tally is not None and tally.refused)
                 events.append(polled)
         return events
+
+    async def _void(self, run: _Run, chunks: Sequence[Chunk], lease: Lease) -> None:
+        """What a cursor stands for is about to change; the poll's end may never come."""
+        asked = (run.due.get(chunk.asked or chunk.target) for chunk in chunks)
+        known = {each.target: each for each in asked if each is not None}
+        ahead = {
+            each.target: each.state
+            for each in known.values()
+            if each.state is not None and each.state.cursor is not None
+        }
+        if ahead:
+            await self._store.void(lease, [state.id for state in ahead.values()])
+            for target, state in ahead.items():
+                run.due[target] = replace(run.due[target], state=replace(state, cursor=None))
 
     async def _ended(
         self, run: _Run, outcomes: Sequence[Outcome], lease: Lease
@@ -339,8 +355,8 @@ class Refresher:
         if old is None:
             old = TargetState(target.fold, target.key, (), lease.account)
         failures = 0 if kind.good else old.failures + 1
-        # A bad poll keeps the last good cursor, which never outran its records; a refused
-        # record voids it, because what the cursor stands for was not stored.
+        # A bad poll that changed nothing keeps the last good cursor; a refused record voids it,
+        # because what the cursor stands for was not stored.
         cursor = outcome.cursor if kind.good else outcome.cursor or old.cursor
         rhythm = Rhythm.of(old.rhythm)
         if kind.good and old.last_success is not None:
@@ -421,7 +437,6 @@ def _batch(chunk: Chunk, observed_at: datetime) -> Batch:
         chunk.records,
         chunk.withdrawn,
         chunk.detached,
-        chunk.formerly,
     )
 
 

@@ -18,7 +18,7 @@ from fetcher.leases import AccountBusy, hold
 from fetcher.models import Clock, Due
 from fetcher.refresh import Event, Refresher
 from fetcher.relay import Inquiry
-from fetcher.shield import Shield
+from fetcher.shield import Shield, tell_of
 from fetcher.store.protocol import WriteStore
 from fetcher.targets import Target
 from fetcher.timetable import Timetable
@@ -75,7 +75,7 @@ class Service:
         self._store = store
         self._clock = clock
         self._owner = owner_name()
-        self._shield = Shield(lambda error: log.error("a write failed", error=str(error)))
+        self._shield = Shield(tell_of(log))
         self._timetable = Timetable(settings, uniform)
         self._refresher = Refresher(store, self._shield, self._timetable.next_due, log)
         self._homes = homes_of(settings)

@@ -11,9 +11,23 @@ import asyncio
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
-__all__ = ["Shield"]
+from structlog.typing import FilteringBoundLogger
+
+from fetcher.errors import LeaseLost
+
+__all__ = ["Shield", "tell_of"]
 
 T = TypeVar("T")
+
+
+def tell_of(log: FilteringBoundLogger) -> Callable[[BaseException], None]:
+    """Logs what nobody is left to be told; a lost lease is the expected end of a pause."""
+
+    def tell(error: BaseException) -> None:
+        if not isinstance(error, LeaseLost):
+            log.error("a write failed", error=str(error))
+
+    return tell
 
 
 class Shield:

@@ -128,6 +128,19 @@ async def test_a_bad_poll_keeps_the_good_cursor_and_data(bench: Bench) -> None:
     assert polled.state.last_success is not None
 
 
+async def test_a_cursor_does_not_outlive_what_it_stands_for(bench: Bench) -> None:
+    """A poll that changes something and ends badly leaves none: the upstream may come back."""
+    await bench.refresh(Script(Chunk(A, "release", (record(1),)), good(A, cursor={"e": 1})), A)
+    news = Chunk(parse_target("github:a/new"), "release", (record(2),), asked=A)
+    script = Script(news, Outcome(A, A, OutcomeKind.UNREACHABLE))
+    due = [Due(A, await bench.store.target(A.fold))]
+    cursors: list[object] = []
+    async for event in bench.refresher.refresh(bench.tenure, script, due):
+        state = await bench.store.target(A.fold)
+        cursors.append((type(event), state and state.cursor))
+    assert cursors == [(Stored, None), (Polled, None)]
+
+
 async def test_a_count_that_a_crash_left_behind_is_made_good(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:

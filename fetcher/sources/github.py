@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Final, Generic, Literal, TypeVar
 from urllib.parse import urlsplit
 
+from fetcher.documents import Kind
 from fetcher.errors import Evidence, Malformed, NotFound, UpstreamError
 from fetcher.fan import fan_out
 from fetcher.gate import Gate
@@ -63,8 +64,18 @@ class _Poll:
     repository: Repository
     target: Target
     facts: dict[str, Any]
-    formerly: str | None = None
     identified: bool = False
+
+    def chunk(
+        self,
+        kind: Kind,
+        records: tuple[Record, ...] = (),
+        *,
+        withdrawn: tuple[str, ...] = (),
+        detached: tuple[str, ...] = (),
+    ) -> Chunk:
+        """Some of the repository's records."""
+        return Chunk(self.target, kind, records, withdrawn, detached, asked=self.due.target)
 
 
 class GithubSource:
@@ -158,7 +169,7 @@ class GithubSource:
             poll, cursor = await self._identify(due, known, facts), {}
             first = await self._get(_releases_url(self._api_url, poll), parse_releases)
         if first.value:
-            steps = self._releases(poll, first)
+            steps = self._releases(poll, first, everything=poll.identified or not cursor)
         elif first.value is not None or cursor.get("tags"):
             etag = first.etag if first.value is not None else cursor["etag"]
             steps = self._tags(poll, etag, cursor)
@@ -175,7 +186,6 @@ class GithubSource:
         repository = _there(answer)
         target = _target(repository)
         another = facts.get("repository_id", repository.id) != repository.id
-        renamed = due.state is not None and due.state.key != target.key
         return _Poll(
             due,
             known,
@@ -188,17 +198,17 @@ class GithubSource:
                 "archived": repository.archived,
                 "latest": None if another else facts.get("latest"),
             },
-            # The records of another repository that had the name before are not ours to move.
-            formerly=due.state.key if due.state is not None and renamed and not another else None,
             identified=True,
         )
 
     async def _releases(
-        self, poll: _Poll, page: _Answer[Sequence[WireRelease]]
+        self, poll: _Poll, page: _Answer[Sequence[WireRelease]], *, everything: bool
     ) -> AsyncGenerator[Chunk | Outcome, None]:
-        """Lists pages until one brings nothing new; a whole listing finds what is gone."""
+        """Lists pages until one brings nothing new; a whole listing finds what is gone.
+
+        Without a cursor `everything` is looked at: an earlier poll may have ended half way.
+        """
         etag, pages, changed = page.etag, 0, False
-        everything = poll.identified
         published = False
         seen: set[str] = set()
         while True:
@@ -219,7 +229,7 @@ class GithubSource:
             seen.update(record.id for record in records)
             if everything or news:
                 wanted = tuple(records if everything else news)
-                yield Chunk(poll.target, "release", wanted, formerly=poll.formerly)
+                yield poll.chunk("release", wanted)
             if page.next_url is None or not (everything or news):
                 break
             page = await self._get(page.next_url, parse_releases)
@@ -231,7 +241,7 @@ class GithubSource:
             # Tags stand in only where there is no release.
             tags = tuple([id_ async for id_ in poll.known.ids("tag", poll.target.key)])
             if tags:
-                yield Chunk(poll.target, "tag", detached=tags)
+                yield poll.chunk("tag", detached=tags)
         if changed or everything:
             poll.facts["latest"] = await self._latest(poll) if published or not whole else None
         cursor = {"identity": self._identity, "etag": etag, "pages": pages if whole else 2}
@@ -257,7 +267,7 @@ class GithubSource:
             records = tuple(tag_record(wire, poll.repository, page.url) for wire in _there(page))
             seen.update(record.id for record in records)
             if records:
-                yield Chunk(poll.target, "tag", records, formerly=poll.formerly)
+                yield poll.chunk("tag", records)
             if page.next_url is None:
                 break
             page = await self._get(page.next_url, parse_tags)
@@ -281,23 +291,23 @@ class GithubSource:
         A deletion while pages are listed moves a release to a page already read; so after
         several pages (not `sure`) only what a second listing lacks as well is gone.
         """
-        keys = dict.fromkeys(key for key in (poll.target.key, poll.formerly) if key is not None)
-        gone = [id_ for key in keys async for id_ in poll.known.ids(kind, key) if id_ not in seen]
-        mine = [id_ for id_ in gone if id_.startswith(f"github:{poll.repository.id}:")]
+        prefix = f"github:{poll.repository.id}:"
+        owned = poll.known.owned(kind, prefix, poll.target.key)
+        mine = [id_ async for id_ in owned if id_ not in seen]
         if mine and not sure:
             listed: set[str] = set()
             url: str | None = _releases_url(self._api_url, poll)
             while url is not None:
                 page = await self._get(url, parse_releases)
-                listed.update(f"github:{poll.repository.id}:{wire.id}" for wire in _there(page))
+                listed.update(f"{prefix}{wire.id}" for wire in _there(page))
                 url = page.next_url
             mine = [id_ for id_ in mine if id_ not in listed]
         if mine:
-            yield Chunk(poll.target, kind, withdrawn=tuple(mine), formerly=poll.formerly)
+            yield poll.chunk(kind, withdrawn=tuple(mine))
         # Records of another repository, which had the name before, are not this target's.
-        theirs = tuple(id_ for id_ in gone if not id_.startswith(f"github:{poll.repository.id}:"))
-        if theirs:
-            yield Chunk(poll.target, kind, detached=theirs)
+        ids = poll.known.ids(kind, poll.target.key)
+        if theirs := tuple([id_ async for id_ in ids if not id_.startswith(prefix)]):
+            yield poll.chunk(kind, detached=theirs)
 
     async def _latest(self, poll: _Poll) -> int | None:
         """The release that GitHub marks latest: neither draft nor pre-release."""

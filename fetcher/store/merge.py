@@ -5,11 +5,11 @@ changes, history is written with the content, a stamp never goes back within its
 an older observation never replaces a newer one.
 """
 
-from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from fetcher.documents import Document, Kind
 from fetcher.models import Batch, Change, ChangeKind, Record, Stamp, Written
@@ -48,6 +48,8 @@ class Merged:
     change: ChangeKind | None = None
 
 
+# A repository has one name at a time, whichever it had when a record was written.
+_SOLE: Final[Collection[Kind]] = ("release", "tag")
 _SAME = Merged("same")
 _REFUSED = Merged("refused")
 
@@ -105,8 +107,7 @@ def merge_removal(
             return _SAME
         return Merged("touched", _with(old, {"targets": targets}))
     # A record that went before its repository was renamed moves with it, too.
-    targets = [batch.target if key == batch.formerly else key for key in old["targets"]]
-    targets = list(dict.fromkeys(targets))
+    targets = [batch.target] if batch.kind in _SOLE else old["targets"]
     if old.get("withdrawn_at") is not None:
         moved = targets != old["targets"]
         return Merged("touched", _with(old, {"targets": targets})) if moved else _SAME
@@ -265,8 +266,9 @@ def _is_newer(stored: Mapping[str, Any], seen: Mapping[str, Any], now: datetime)
 
 
 def _targets(old: Sequence[str], batch: Batch) -> list[str]:
-    kept = [key for key in old if key != batch.formerly or key == batch.target]
-    return kept if batch.target in kept else [*kept, batch.target]
+    if batch.kind in _SOLE:
+        return [batch.target]
+    return [*old] if batch.target in old else [*old, batch.target]
 
 
 def _covers(old: Document, key: str, value: object) -> bool:

@@ -31,6 +31,7 @@ __all__ = [
     "ReadStore",
     "Side",
     "WriteStore",
+    "after_prefix",
 ]
 
 SCHEMA_VERSION = 2
@@ -90,6 +91,11 @@ class Query:
             if name not in fields:
                 raise ValueError(f"{self.kind} has no index on {name}")
         return dict(self.where)
+
+
+def after_prefix(prefix: str) -> str:
+    """The first string behind all that begin with this (ASCII) prefix."""
+    return prefix[:-1] + chr(ord(prefix[-1]) + 1)
 
 
 class ReadStore(Protocol):
@@ -158,6 +164,10 @@ class ReadStore(Protocol):
         """Ids of a target's records that are not withdrawn, ascending."""
         ...
 
+    def owned(self, kind: Kind, prefix: str, target: str) -> AsyncGenerator[str, None]:
+        """Ids that begin like this, ascending, but for withdrawn ones that `target` has already."""
+        ...
+
     async def close(self) -> None:
         """Closes the client; nothing may be asked of it after."""
         ...
@@ -204,6 +214,14 @@ class WriteStore(ReadStore, Protocol):
         order. The same id may stand in several batches: a later one sees what an earlier one
         made of it. Idempotent. Raises `LeaseLost` for a late writer; a record of which a newer
         observation is stored is refused, one by one.
+        """
+        ...
+
+    async def void(self, lease: Lease, ids: Sequence[str]) -> None:
+        """Takes the cursors from targets (by id) whose records are about to change.
+
+        A cursor stands for exactly what is stored: neither ahead of it nor behind it, for the
+        upstream may come back to what it was when the cursor was made.
         """
         ...
 

@@ -25,7 +25,7 @@ from fetcher.models import (
     Watched,
 )
 from fetcher.store.feed import visible
-from fetcher.store.protocol import COLLECTIONS, Position, Query
+from fetcher.store.protocol import COLLECTIONS, Position, Query, after_prefix
 from fetcher.store.spill import restore
 from fetcher.store.sqlite_schema import columns, from_milliseconds, from_row, mapped, scalar
 from fetcher.store.states import bearer, request_from, state_from_text, watch_from
@@ -206,6 +206,19 @@ class SqliteReader:
         async with aclosing(self._found(Query(kind, target, withdrawn=False))) as pages:
             async for page in pages:
                 for id_ in page:
+                    yield id_
+
+    async def owned(self, kind: Kind, prefix: str, target: str) -> AsyncGenerator[str, None]:
+        """See `ReadStore`."""
+        table = COLLECTIONS[kind]
+        source = (
+            f"{table} WHERE _id >= ? AND _id < ? AND NOT (withdrawn AND EXISTS (SELECT 1 FROM "
+            f"record_targets AS r WHERE r.target = ? AND r.kind = ? AND r._id = {table}._id))"
+        )
+        values = (prefix, after_prefix(prefix), target, kind)
+        async with aclosing(self._paged(("_id",), source, values)) as pages:
+            async for page in pages:
+                for (id_,) in page:
                     yield id_
 
     async def _found(self, query: Query) -> AsyncGenerator[list[str], None]:

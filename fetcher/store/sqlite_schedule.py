@@ -75,6 +75,18 @@ class SqliteSchedule(SqliteLeases):
             ((name, state.id) for state in states for name in state.names),
         )
 
+    async def void(self, lease: Lease, ids: Sequence[str]) -> None:
+        """See `WriteStore`."""
+
+        async def body() -> None:
+            await self._check(lease)
+            await self._writer.executemany(
+                "UPDATE targets SET document = json_set(document, '$.cursor', NULL) WHERE _id = ?",
+                ((id_,) for id_ in ids),
+            )
+
+        await self._transaction(body)
+
     async def mend(self, lease: Lease) -> Sequence[str]:
         """See `WriteStore`: here nobody writes late."""
         return ()

@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from fetcher.demo import DemoUpstream, Fault, GithubUser
+from fetcher.errors import StoreUnavailable
 from tests.world import World
 
 REPO = "acme/tool"
@@ -168,6 +169,71 @@ async def test_a_deletion_across_a_rename_is_withdrawn_under_the_new_name(
     assert polled.state.records == 4
     (withdrawn,) = await world.records(repo, withdrawn=True)
     assert (withdrawn["tag"], withdrawn["targets"]) == ("v0", ["github:Acme2/Tool2"])
+
+
+async def test_a_listing_that_comes_back_hides_nothing(world: World, repo: str) -> None:
+    """A release came, the poll ended badly, the release went: the same ETag, but not the same."""
+    await world.poll(repo)
+    github = world.upstream.github
+    github.add_release(REPO, "v9", published_at=T0 + timedelta(days=9))
+    world.upstream.faults.append(Fault("/releases/latest", "status", times=None, status=503))
+    assert await world.outcome(repo) == "partial"
+    world.upstream.faults.clear()
+    github.delete_release(REPO, "v9")
+    assert await world.outcome(repo) == "changed"
+    assert {each["tag"] for each in await world.records(repo)} == {f"v{n}" for n in range(5)}
+
+
+async def test_what_a_bad_end_left_out_is_asked_again(world: World) -> None:
+    """Records came, then a page and the latest release did not: the next poll looks at all."""
+    github = world.upstream.github
+    github.add_repository(REPO)
+    for number in range(150):
+        github.add_release(REPO, f"v{number}", published_at=T0 + timedelta(hours=number))
+    await world.poll(KEY)
+    new = github.add_release(REPO, "new", published_at=T0 + timedelta(days=90))
+    for n in range(100):
+        github.edit_release(REPO, f"v{n}", body="edited")
+    world.upstream.faults.append(Fault("page=2", "status", times=None, status=503))
+    assert await world.outcome(KEY) == "partial"
+    world.upstream.faults.clear()
+    world.upstream.faults.append(Fault("/releases/latest", "status", times=None, status=503))
+    assert await world.outcome(KEY) == "partial"
+    assert [each["body"] for each in await world.records(KEY)].count("edited") == 100
+    world.upstream.faults.clear()
+    polled = (await world.poll(KEY))[KEY]
+    assert polled.state.facts["latest"] == new.id
+
+
+async def test_a_rename_there_and_back_leaves_one_name(
+    world: World, repo: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first poll under the new name is cut off before its end is saved."""
+    await world.poll(repo)
+    github = world.upstream.github
+    github.rename(REPO, "acme/other")
+    github.delete_release("acme/other", "v0")
+    with monkeypatch.context() as patched:
+
+        async def dies(*arguments: object) -> object:
+            raise StoreUnavailable("killed")
+
+        patched.setattr(world.store, "save_targets", dies)
+        with pytest.raises(StoreUnavailable):
+            await world.poll(repo)
+    assert len(await world.records("github:acme/other")) == 4
+    github.rename("acme/other", REPO)
+    github.delete_release(REPO, "v1")
+    await world.poll(repo)
+    documents = await world.records(repo, withdrawn=None)
+    assert {each["tag"]: each["withdrawn_at"] is not None for each in documents} == {
+        "v0": True,
+        "v1": True,
+        "v2": False,
+        "v3": False,
+        "v4": False,
+    }
+    assert all(each["targets"] == [KEY] for each in documents)
 
 
 async def test_another_repository_under_the_name_is_another_one(world: World, repo: str) -> None:

@@ -1,6 +1,7 @@
 """What every store does: the same suite over SQLite and MongoDB."""
 
 import asyncio
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -111,13 +112,25 @@ async def test_targets_share_and_leave_a_record(store: WriteStore) -> None:
 
 
 async def test_a_rename_moves_records(store: WriteStore) -> None:
-    """The new key takes the place of the old one."""
+    """The new key takes the place of any old one."""
     lease = await take(store)
     await store.write(lease, [batch(release(), target="github:old/name")])
-    await store.write(lease, [batch(release(), formerly="github:old/name")])
+    await store.write(lease, [batch(release())])
     document = await store.record("release", "github:7:1")
     assert document is not None
     assert document["targets"] == [KEY]
+
+
+async def test_what_a_repository_owns(store: WriteStore) -> None:
+    """By the beginning of the id: whatever is there, or went and has yet to move with a rename."""
+    lease = await take(store)
+    await store.write(lease, [batch(release(1), release(2)), batch(withdrawn=("github:7:2",))])
+    old = batch(release(3), release(4), target="github:old/name")
+    gone = batch(withdrawn=("github:7:4",), target="github:old/name")
+    others = [replace(release(n), id=id_) for n, id_ in ((5, "github:70:5"), (6, "github:8:6"))]
+    await store.write(lease, [old, gone, batch(*others)])
+    owned = [id_ async for id_ in store.owned("release", "github:7:", KEY)]
+    assert owned == ["github:7:1", "github:7:3", "github:7:4"]
 
 
 async def test_an_older_observation_is_refused(store: WriteStore) -> None:

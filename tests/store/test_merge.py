@@ -21,7 +21,7 @@ from fetcher.store.merge import (
     summarised,
 )
 from fetcher.store.spill import spill
-from tests.store.build import KEY, T0, batch, release, sequence
+from tests.store.build import T0, batch, release, sequence
 
 STAMP = Stamp("a", 1, 1)
 # Whenever something was asked for, it is written later.
@@ -230,7 +230,7 @@ def test_what_was_withdrawn_moves_with_a_renamed_repository(already: bool) -> No
         document = removed(old, batch(withdrawn=("github:7:1",))).document
         assert document is not None
         old = document
-    gone = batch(withdrawn=("github:7:1",), target="github:new/name", formerly=KEY)
+    gone = batch(withdrawn=("github:7:1",), target="github:new/name")
     done = removed(old, gone)
     assert done.action == ("touched" if already else "changed")
     assert done.document is not None

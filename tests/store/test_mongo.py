@@ -295,7 +295,7 @@ async def test_many_writers_come_in_between(store_url: str, clock: FakeClock) ->
             for _ in range(4)
         ]
         leases = [await take(each, f"a{n}") for n, each in enumerate(stores)]
-        records = [release(n) for n in range(1, 6)]
+        records = [sequence(f"NC_{n}") for n in range(1, 6)]
         await asyncio.gather(
             *(
                 each.write(lease, [batch(*records, target=f"{lease.account}:{n}")])
@@ -304,6 +304,6 @@ async def test_many_writers_come_in_between(store_url: str, clock: FakeClock) ->
             )
         )
         wanted = {f"{lease.account}:{n}" for lease in leases for n in range(3)}
-        async for document in stores[0].records(Query("release")):
+        async for document in stores[0].records(Query("sequence")):
             assert set(document["targets"]) == wanted
             assert document["revision"] == 1

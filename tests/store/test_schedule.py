@@ -5,6 +5,7 @@ from datetime import timedelta
 
 import pytest
 
+from fetcher.errors import LeaseLost
 from fetcher.models import PollRequest, PollResult, TargetState, Watch, Wish
 from fetcher.store import WriteStore
 from tests.clock import FakeClock
@@ -206,3 +207,28 @@ async def test_what_was_polled_in_the_future_is_due_at_once(store: WriteStore) -
     assert await keys_due(store, "b") == []
     known = replace(await read(store, "x"), last_attempt=now, next_due=now + MINUTE)
     assert not await store.save_targets(lease, [known]), "a poll of today is no older one"
+
+
+async def test_a_voided_cursor_is_gone_and_all_else_stays(store: WriteStore) -> None:
+    """Before the records that it stands for are changed."""
+    lease = await take(store)
+    states = [
+        state(
+            id=f"github:{name}",
+            key=f"github:{name}",
+            names=(f"github:{name}",),
+            cursor={"etag": name},
+            facts={"x": 1},
+        )
+        for name in ("a/a", "b/b")
+    ]
+    await store.save_targets(lease, states)
+    await store.void(lease, ["github:a/a", "github:unknown"])
+    saved = {each.key: each async for each in store.targets()}
+    assert saved["github:b/b"].cursor == {"etag": "b/b"}
+    assert saved["github:a/a"] == replace(saved["github:a/a"], cursor=None)
+    assert (saved["github:a/a"].cursor, saved["github:a/a"].facts) == (None, {"x": 1})
+    await store.release(lease, {})
+    await take(store)
+    with pytest.raises(LeaseLost):
+        await store.void(lease, ["github:b/b"])

@@ -170,14 +170,14 @@ import asyncio, sys
 from datetime import timedelta
 from fetcher.clock import SystemClock
 from fetcher.store import open_store
-from tests.store.build import T0, batch, release, take
+from tests.store.build import T0, batch, sequence, take
 
 async def main(url, account, turns):
     async with await open_store(url, clock=SystemClock()) as store:
         lease = await take(store, account)
         for turn in range(turns):
             at = T0 + timedelta(seconds=turn)
-            records = [release(n, body=f"b{turn}") for n in range(1, 21)]
+            records = [sequence(f"NC_{n}", definition=f"b{turn}") for n in range(1, 21)]
             await store.write(lease, [batch(*records, at=at, target=account)])
             await store.publish(lease)
             print(turn, flush=True)
@@ -203,9 +203,9 @@ async def test_two_processes_write_one_file(file: Path, clock: FakeClock) -> Non
         assert process.returncode == 0
         assert out.split() == [str(turn) for turn in range(30)]
     async with await open_store(f"sqlite:///{file}", clock=clock) as store:
-        assert await store.counts("release", ["a", "b"]) == {"a": 20, "b": 20}
-        async for document in store.records(Query("release")):
-            assert document["body"] == "b29"
+        assert await store.counts("sequence", ["a", "b"]) == {"a": 20, "b": 20}
+        async for document in store.records(Query("sequence")):
+            assert document["definition"] == "b29"
             assert document["revision"] == 30
 
 
@@ -226,9 +226,9 @@ async def test_a_process_killed_in_the_middle_leaves_whole_writes(
     process.stdout.close()
     acknowledged = int(rest[-1]) if rest else acknowledged
     async with await open_store(f"sqlite:///{file}", clock=clock) as store:
-        bodies = {document["body"] async for document in store.records(Query("release"))}
-        (body,) = bodies
-        assert int(body[1:]) >= acknowledged
+        found = {each["definition"] async for each in store.records(Query("sequence"))}
+        (definition,) = found
+        assert int(definition[1:]) >= acknowledged
         clock.advance(10**9)
         lease = await take(store, "a", "heir")
         later = T0 + timedelta(days=1)

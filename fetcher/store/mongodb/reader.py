@@ -12,7 +12,7 @@ from fetcher.models import AccountState, PollRequest, Stamp, TargetState, Watch,
 from fetcher.store.feed import Changed, visible
 from fetcher.store.mongo import NO_CASE, Bucket, Client, Collection, Database
 from fetcher.store.mongodb.errors import mapped
-from fetcher.store.protocol import COLLECTIONS, Position, Query
+from fetcher.store.protocol import COLLECTIONS, Position, Query, after_prefix
 from fetcher.store.spill import restore
 from fetcher.store.states import bearer, request_from, state_from, watch_from
 
@@ -199,6 +199,16 @@ class MongoReader:
         with mapped(self._where):
             cursor = self._of(kind).find(wanted, {"_id": 1}).sort("_id", ASCENDING)
             async for document in cursor.allow_disk_use(True):
+                yield document["_id"]
+
+    async def owned(self, kind: Kind, prefix: str, target: str) -> AsyncGenerator[str, None]:
+        """See `ReadStore`."""
+        wanted: Document = {
+            "_id": {"$gte": prefix, "$lt": after_prefix(prefix)},
+            "$or": [{"withdrawn_at": None}, {"targets": {"$ne": target}}],
+        }
+        with mapped(self._where):
+            async for document in self._of(kind).find(wanted, {"_id": 1}).sort("_id", ASCENDING):
                 yield document["_id"]
 
     async def _whole(self, document: Document) -> Document:

@@ -98,6 +98,15 @@ class MongoSchedule(MongoLeases):
                     left.discard(id_)
         return stale, left
 
+    async def void(self, lease: Lease, ids: Sequence[str]) -> None:
+        """See `WriteStore`."""
+        await self._check(lease)
+        for part in some(ids):
+            with mapped(self._where):
+                await self._database["targets"].update_many(
+                    {"_id": {"$in": part}}, {"$set": {"cursor": None}}
+                )
+
     async def due(
         self, account: str, now: datetime, *, queries: bool, limit: int, skip: Collection[str] = ()
     ) -> Sequence[TargetState]:
