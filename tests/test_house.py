@@ -24,7 +24,7 @@ ROOMS: Mapping[str, set[str]] = {
     "fetcher.models": set(),
     "fetcher.clock": set(),
     "fetcher.fan": set(),
-    "fetcher.shield": set(),
+    "fetcher.shield": {"structlog"},
     "fetcher.log": {"structlog"},
     "fetcher.config": {"fetcher.config", "pydantic", "pydantic_settings", "pydantic_core"},
     "fetcher.policy": {"fetcher.policy"},
