@@ -33,7 +33,7 @@ CURSOR = {"etag": 'W/"5f1c6f2d0a1b4c3e8d7f6a5b4c3d2e1f5f1c6f2d0a1b4c3e8d7f6a5b4c
 FACTS = {"repository_id": 123_456_789, "latest": "v1.2.3", "archived": False}
 SILENT = structlog.wrap_logger(
     None, wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL)
-)
+).bind()
 
 
 class Prompt:

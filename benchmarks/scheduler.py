@@ -26,6 +26,7 @@ import aiosqlite
 from pymongo import UpdateOne
 
 from benchmarks.leading import Looker, leader_of, new_store, resident, states, watch
+from fetcher.cli.run import spare_the_collector
 from fetcher.clock import SystemClock
 from fetcher.refresh import Polled
 from fetcher.store.mongo import client_of, database_of
@@ -220,6 +221,7 @@ def apart(work: Callable[..., Coroutine[Any, Any, T]], *args: object) -> T:
 
 
 def _run(work: Callable[..., Coroutine[Any, Any, T]], *args: object) -> T:
+    spare_the_collector()
     return asyncio.run(work(*args))
 
 

@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, Literal, Protocol, TypeAlias
+from typing import Any, Literal, Protocol, TypeAlias, TypeVar, dataclass_transform
 
 from fetcher.documents import Content, Document, Kind
 from fetcher.errors import Evidence
@@ -37,7 +37,20 @@ __all__ = [
     "Watched",
     "Wish",
     "Written",
+    "value",
 ]
+
+T = TypeVar("T")
+
+
+@dataclass_transform(frozen_default=True)
+def value(cls: type[T]) -> type[T]:
+    """A dataclass that is frozen to the type checker alone, for what each poll makes anew.
+
+    To make one takes a quarter of the time: a frozen one sets its fields one by one, in a call
+    of its own each.
+    """
+    return dataclass(slots=True)(cls)
 
 
 class Clock(Protocol):
@@ -71,10 +84,11 @@ class OutcomeKind(StrEnum):
     MALFORMED = "malformed"
     FAILED = "failed"
 
-    @property
-    def good(self) -> bool:
-        """Whether the target is as it should be."""
-        return self in (OutcomeKind.CHANGED, OutcomeKind.UNCHANGED, OutcomeKind.EMPTY)
+    good: bool
+    """Whether the target is as it should be."""
+
+    def __init__(self, value: str) -> None:
+        self.good = value in ("changed", "unchanged", "empty")
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +137,7 @@ class Failure:
     log_id: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Outcome:
     """The end of one poll of one target, after its last chunk.
 
@@ -147,7 +161,7 @@ Every: TypeAlias = float | Literal["auto"]
 """How often a target is polled: every so many seconds, or by its own rhythm of change."""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Watch:
     """That a target is kept current, and by which account.
 
@@ -189,7 +203,7 @@ class Wish:
     due: datetime | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class TargetState:
     """What the store remembers of a target.
 
@@ -220,7 +234,7 @@ class TargetState:
     watch: Watch | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Due:
     """A target to poll now; `full` ignores the cursor and reconciles everything."""
 

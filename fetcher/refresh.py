@@ -5,16 +5,17 @@ cursor with the due time; each step is idempotent, so after a crash at any insta
 repairs the rest.
 """
 
+import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from functools import partial
-from typing import TypeAlias
+from typing import Any, Final, TypeAlias
 from uuid import uuid4
 
 from structlog.typing import FilteringBoundLogger
 
+from fetcher.aftermath import NextDue, state_after
 from fetcher.documents import Kind
 from fetcher.errors import LeaseLost, StoreError
 from fetcher.fan import bunches
@@ -32,16 +33,13 @@ from fetcher.models import (
     TargetState,
     Wish,
     Written,
+    value,
 )
-from fetcher.policy.rhythm import Rhythm
 from fetcher.shield import Shield
 from fetcher.store.protocol import WriteStore
 from fetcher.targets import Target
 
-__all__ = ["Event", "NextDue", "OnOutage", "Polled", "Refresher", "Stored", "kinds_of"]
-
-NextDue: TypeAlias = Callable[[TargetState, datetime], datetime]
-"""(the state after a poll, now) to the next due time."""
+__all__ = ["Event", "OnOutage", "Polled", "Refresher", "Stored", "kinds_of"]
 
 OnOutage: TypeAlias = Callable[[StoreError, int], Awaitable[None]]
 """(why a commit failed, how often in a row): returns when it may be tried again, or raises."""
@@ -59,7 +57,7 @@ class Stored:
     unchanged: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Polled:
     """One target's poll ended and its outcome is committed; `changed` counts records.
 
@@ -100,13 +98,16 @@ class _Tally:
     refused: bool = False
 
 
+_NOTHING: Final = _Tally()
+
+
 @dataclass(slots=True)
 class _Run:
     """One refresh under way: who is still to be answered, and the tallies by canonical key."""
 
     tenure: Tenure
     observed_at: datetime
-    due: dict[Target, Due]
+    due: dict[str, Due]
     tallies: dict[str, _Tally] = field(default_factory=dict)
 
 
@@ -139,6 +140,7 @@ class Refresher:
         self._next_due = next_due
         self._log = log
         self._on_outage = on_outage
+        self._talkative = log.is_enabled_for(logging.DEBUG)
 
     async def refresh(
         self, tenure: Tenure, source: Source, due: Sequence[Due]
@@ -149,7 +151,7 @@ class Refresher:
         `failed`. Raises `StoreError` when the store fails: then nothing further is committed,
         and what was not is polled again next time.
         """
-        run = _Run(tenure, await self._store.now(), {each.target: each for each in due})
+        run = _Run(tenure, await self._store.now(), {each.target.key: each for each in due})
         log_id: str | None = None
         try:
             async with aclosing(
@@ -168,7 +170,8 @@ class Refresher:
             self._log.error("targets without an outcome", log_id=log_id, targets=len(run.due))
             failure = Failure(f"an error of the fetcher's own, logged as {log_id}", log_id=log_id)
             failed = [
-                Outcome(target, target, OutcomeKind.FAILED, failure) for target in list(run.due)
+                Outcome(each.target, each.target, OutcomeKind.FAILED, failure)
+                for each in run.due.values()
             ]
             for event in await self._committed(run, failed):
                 yield event
@@ -180,7 +183,7 @@ class Refresher:
             [
                 self._logged(item)
                 for item in items
-                if isinstance(item, Outcome) and item.asked in run.due
+                if isinstance(item, Outcome) and item.asked.key in run.due
             ],
         )
         failures = 0
@@ -219,24 +222,23 @@ class Refresher:
             for outcome in work.outcomes:
                 tally = run.tallies.pop(outcome.target.key, None)
                 polled = ended[outcome.asked]
-                old = run.due.pop(outcome.asked).state
+                old = run.due.pop(outcome.asked.key).state
                 self._tell(polled, old, refused=tally is not None and tally.refused)
                 events.append(polled)
         return events
 
     async def _void(self, run: _Run, chunks: Sequence[Chunk], lease: Lease) -> None:
         """What a cursor stands for is about to change; the poll's end may never come."""
-        asked = (run.due.get(chunk.asked or chunk.target) for chunk in chunks)
-        known = {each.target: each for each in asked if each is not None}
-        ahead = {
-            each.target: each.state
-            for each in known.values()
-            if each.state is not None and each.state.cursor is not None
+        keys = {(chunk.asked or chunk.target).key for chunk in chunks}
+        stood = {
+            key: state
+            for key in keys & run.due.keys()
+            if (state := run.due[key].state) is not None and state.cursor is not None
         }
-        if ahead:
-            await self._store.void(lease, [state.id for state in ahead.values()])
-            for target, state in ahead.items():
-                run.due[target] = replace(run.due[target], state=replace(state, cursor=None))
+        if stood:
+            await self._store.void(lease, [state.id for state in stood.values()])
+            for key, state in stood.items():
+                run.due[key] = replace(run.due[key], state=replace(state, cursor=None))
 
     async def _ended(
         self, run: _Run, outcomes: Sequence[Outcome], lease: Lease
@@ -246,9 +248,10 @@ class Refresher:
         counts = await self._counts(run, outcomes, lease)
         known: dict[str, TargetState] = {}
         for outcome in outcomes:
-            state = run.due[outcome.asked].state
+            state = run.due[outcome.asked.key].state
             if state is not None:
-                known.update(dict.fromkeys(state.names, state))
+                for name in state.names:
+                    known[name] = state
         # Only names that nobody answered to when the poll began: new targets and new names.
         unknown = [each.target.fold for each in outcomes if each.target.fold not in known]
         known.update(await self._store.targets_by_name(unknown))
@@ -258,19 +261,31 @@ class Refresher:
         while left:
             made: dict[str, list[Outcome]] = {}
             states: dict[str, TargetState] = {}
+            before: dict[str, TargetState] = {}
             for outcome in left:
-                due = run.due[outcome.asked]
-                old = known.get(outcome.target.fold) or due.state
-                tally = run.tallies.get(outcome.target.key, _Tally())
-                state = self._state(lease, outcome, old, tally, now, counts)
-                known.update(dict.fromkeys(state.names, state))
+                old = known.get(outcome.target.fold) or run.due[outcome.asked.key].state
+                tally = run.tallies.get(outcome.target.key, _NOTHING)
+                state = state_after(
+                    old,
+                    outcome,
+                    lease,
+                    changed=tally.changed > 0,
+                    refused=tally.refused,
+                    records=counts.get(outcome.target.key),
+                    now=now,
+                    next_due=self._next_due,
+                )
+                if old is not None:
+                    before.setdefault(old.id, old)
+                for name in state.names:
+                    known[name] = state
                 states[state.id] = state
                 made.setdefault(state.id, []).append(outcome)
                 was_due = old.next_due if old is not None and old.watch is not None else None
                 ended[outcome.asked] = Polled(
                     outcome.asked, state, tally.changed, run.observed_at, was_due
                 )
-            stale = await self._store.save_targets(lease, list(states.values()), gone)
+            stale = await self._store.save_targets(lease, list(states.values()), gone, before)
             left = []
             if stale:
                 fresh = await self._store.targets_by_name(
@@ -296,7 +311,7 @@ class Refresher:
         """
         gone: list[str] = []
         for outcome in outcomes:
-            mine, other = run.due[outcome.asked].state, known.get(outcome.target.fold)
+            mine, other = run.due[outcome.asked.key].state, known.get(outcome.target.fold)
             if mine is None or other is None or mine.id == other.id:
                 continue
             gone.append(mine.id)
@@ -328,7 +343,7 @@ class Refresher:
         """
         by_kind: dict[Kind, list[str]] = {}
         for outcome in outcomes:
-            target, old = outcome.target, run.due[outcome.asked].state
+            target, old = outcome.target, run.due[outcome.asked.key].state
             tally = run.tallies.get(target.key)
             touched = tally is not None and tally.touched
             if old is None or old.token != lease.token or old.key != target.key or touched:
@@ -340,54 +355,6 @@ class Refresher:
                 totals[key] += count
         return totals
 
-    def _state(
-        self,
-        lease: Lease,
-        outcome: Outcome,
-        old: TargetState | None,
-        tally: _Tally,
-        now: datetime,
-        counts: Mapping[str, int],
-    ) -> TargetState:
-        target, kind = outcome.target, outcome.kind
-        if kind is OutcomeKind.UNCHANGED and tally.changed:
-            kind = OutcomeKind.CHANGED
-        if old is None:
-            old = TargetState(target.fold, target.key, (), lease.account)
-        failures = 0 if kind.good else old.failures + 1
-        # A bad poll that changed nothing keeps the last good cursor; a refused record voids it,
-        # because what the cursor stands for was not stored.
-        cursor = outcome.cursor if kind.good else outcome.cursor or old.cursor
-        rhythm = Rhythm.of(old.rhythm)
-        if kind.good and old.last_success is not None:
-            span = (now - old.last_success).total_seconds()
-            rhythm = rhythm.seen(span, changed=bool(tally.changed))
-        # Twice, because the due time follows from all else; `replace` takes several times as long.
-        make = partial(
-            TargetState,
-            id=old.id,
-            key=target.key,
-            names=tuple(dict.fromkeys((*old.names, target.fold, outcome.asked.fold))),
-            account=lease.account,
-            outcome=kind,
-            failure=outcome.failure,
-            missing=outcome.missing,
-            cursor=None if tally.refused else cursor,
-            facts=outcome.facts if kind.good else {**old.facts, **outcome.facts},
-            records=counts.get(target.key, old.records),
-            failures=failures,
-            last_attempt=now,
-            last_success=now if kind.good else old.last_success,
-            last_change=now if tally.changed else old.last_change,
-            reconciled_at=now if outcome.reconciled and kind.good else old.reconciled_at,
-            rhythm=rhythm.document(),
-            token=lease.token,
-            watch=old.watch,
-        )
-        due = self._next_due(make(next_due=old.next_due), now)
-        # Whole milliseconds, as stores keep them.
-        return make(next_due=due.replace(microsecond=due.microsecond // 1000 * 1000))
-
     def _tell(self, polled: Polled, old: TargetState | None, *, refused: bool) -> None:
         """Logs the first failure and the recovery, not every repeat.
 
@@ -395,20 +362,12 @@ class Refresher:
         """
         state = polled.state
         before = old.failures if old is not None else 0
-        evidence = state.failure.evidence if state.failure is not None else None
-        seconds = (state.last_attempt or polled.begun) - polled.begun
-        told = {
-            "target": state.key,
-            "account": state.account,
-            "outcome": str(state.outcome),
-            "changed": polled.changed,
-            "seconds": round(seconds.total_seconds(), 3),
-            **({"request_id": evidence.request_id} if evidence and evidence.request_id else {}),
-        }
         if not (refused or state.failures or before or polled.changed):
-            self._log.debug("polled", **told)  # nearly all: no logger is bound for them
+            if self._talkative:  # nearly all polls end here
+                self._log.debug("polled", **_told(polled))
             return
-        log = self._log.bind(**told)
+        evidence = state.failure.evidence if state.failure is not None else None
+        log = self._log.bind(**_told(polled))
         if refused:
             log.info("an older answer was not stored", next="polled again without a cursor")
         if state.failures and not before and state.outcome is not OutcomeKind.RATE_LIMITED:
@@ -423,6 +382,20 @@ class Refresher:
             log.info("target changed")
         else:
             log.debug("polled")
+
+
+def _told(polled: Polled) -> dict[str, Any]:
+    state = polled.state
+    evidence = state.failure.evidence if state.failure is not None else None
+    seconds = (state.last_attempt or polled.begun) - polled.begun
+    return {
+        "target": state.key,
+        "account": state.account,
+        "outcome": str(state.outcome),
+        "changed": polled.changed,
+        "seconds": round(seconds.total_seconds(), 3),
+        **({"request_id": evidence.request_id} if evidence and evidence.request_id else {}),
+    }
 
 
 def _weight(item: Chunk | Outcome) -> int:

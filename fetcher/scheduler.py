@@ -345,15 +345,17 @@ class Leader:
         self._wake.set()
 
     async def _poll(self, tenure: Tenure, due: Sequence[Due], request: PollRequest | None) -> None:
-        ids = {each.target: _id(each) for each in due}
+        ids = {each.target.key: _id(each) for each in due}
         results: dict[str, PollResult] = {}
         try:
             async with aclosing(self._refresher.refresh(tenure, self._source, due)) as events:
                 async for event in events:
                     if isinstance(event, Polled):
-                        self._flying.pop(ids.pop(event.asked), None)
+                        self._flying.pop(ids.pop(event.asked.key), None)
                         self._learn(event)
-                        results[event.asked.key] = PollResult(event.state.id, event.changed)
+                        if request is not None:
+                            result = PollResult(event.state.id, event.changed)
+                            results[event.asked.key] = result
                     self._observer.event(self._account, event)
             if request is not None:
                 await self._shield.run(self._store.answer(request, results))

@@ -11,7 +11,7 @@
 """
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from fetcher.errors import TargetError
@@ -33,6 +33,7 @@ _REPOSITORY = re.compile(r"(?!\.{1,2}\Z)[A-Za-z0-9._-]{1,100}", re.ASCII)
 _ACCESSION = re.compile(r"(?=[A-Za-z_]*[0-9])[A-Za-z0-9_]{1,32}(?:\.[0-9]{1,4})?", re.ASCII)
 _GENOME = re.compile(r"GC[AF]_[0-9]{9}(?:\.[0-9]{1,3})?", re.ASCII | re.IGNORECASE)
 _TAXID = re.compile(r"[1-9][0-9]{0,9}", re.ASCII)
+_CANONICAL = re.compile(r"([a-z]+)([/?])(.+)", re.DOTALL)
 _MAX_QUERY = 8192
 
 
@@ -42,27 +43,44 @@ class Target:
 
     `database` is empty for GitHub. `name` is ``OWNER/REPO``, an accession, a UID, a taxid, or
     the Entrez query where `is_query` is true.
+
+    `key` is the canonical form, in the spelling that this value holds; `fold` is the key without
+    its case where the upstream has none: equal for equal targets.
     """
 
     upstream: Upstream
     database: str
     name: str
     is_query: bool = False
+    key: str = field(init=False, repr=False, compare=False)
+    fold: str = field(init=False, repr=False, compare=False)
 
-    @property
-    def key(self) -> str:
-        """The canonical form, in the spelling that this value holds."""
+    def __post_init__(self) -> None:
+        # Made once: they are looked up by a dozen times in each poll.
         if self.upstream == "github":
-            return f"github:{self.name}"
-        return f"ncbi:{self.database}{'?' if self.is_query else '/'}{self.name}"
+            key = f"github:{self.name}"
+            fold = key.lower()
+        else:
+            fold = key = f"ncbi:{self.database}{'?' if self.is_query else '/'}{self.name}"
+        object.__setattr__(self, "key", key)
+        object.__setattr__(self, "fold", fold)
 
-    @property
-    def fold(self) -> str:
-        """The key without its case where the upstream has none: equal for equal targets."""
-        return self.key.lower() if self.upstream == "github" else self.key
+    def __hash__(self) -> int:
+        return hash(self.key)
 
     def __str__(self) -> str:
         return self.key
+
+    @classmethod
+    def of(cls, key: str) -> "Target":
+        """The target of a key that is known to be canonical, such as a stored one."""
+        upstream, _, rest = key.partition(":")
+        if upstream == "github":
+            return cls("github", "", rest)
+        if (found := _CANONICAL.fullmatch(rest)) is None:
+            return parse_target(key)
+        database, mark, name = found.groups()
+        return cls("ncbi", database, name, mark == "?")
 
 
 def split_targets(text: str) -> tuple[str, ...]:

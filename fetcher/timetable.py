@@ -4,10 +4,10 @@ from collections.abc import Callable
 from datetime import datetime
 
 from fetcher.config import Settings
-from fetcher.models import Due, Every, TargetState
+from fetcher.models import Due, Every, OutcomeKind, TargetState
 from fetcher.policy.rhythm import Rhythm
 from fetcher.policy.schedule import next_due
-from fetcher.targets import Target, parse_target
+from fetcher.targets import Target
 
 __all__ = ["UNWATCHED_EVERY", "Timetable"]
 
@@ -27,25 +27,33 @@ class Timetable:
             target.fold: watch.every for watch in settings.watches for target in watch.targets
         }
 
-    def every(self, state: TargetState) -> float:
-        """Seconds between two polls of a target."""
+    def every(self, state: TargetState, rhythm: Rhythm | None = None) -> float:
+        """Seconds between two polls of a target, by the rhythm that is known or by its own."""
         watched = state.watch.every if state.watch is not None else None
         if watched is None:
             watched = next((self._every[n] for n in state.names if n in self._every), None)
         if watched == "auto":
-            return Rhythm.of(state.rhythm).interval(self._min, self._max)
+            rhythm = rhythm or Rhythm.of(state.rhythm)
+            return rhythm.interval(self._min, self._max)
         return watched if watched is not None else UNWATCHED_EVERY
 
-    def next_due(self, state: TargetState, now: datetime) -> datetime:
-        """The next due time after the poll that left this state."""
-        assert state.outcome is not None  # noqa: S101 - it was polled
+    def next_due(
+        self,
+        state: TargetState,
+        outcome: OutcomeKind,
+        failures: int,
+        retry_at: datetime | None,
+        rhythm: Rhythm,
+        now: datetime,
+    ) -> datetime:
+        """The next due time after a poll of a target that had this state: see `NextDue`."""
         return next_due(
-            state.outcome,
+            outcome,
             key=state.id,
             now=now,
-            every=self.every(state),
-            failures=state.failures,
-            retry_at=state.failure.retry_at if state.failure is not None else None,
+            every=self.every(state, rhythm),
+            failures=failures,
+            retry_at=retry_at,
             min_interval=self._min,
             max_interval=self._max,
             uniform=self._uniform,
@@ -53,7 +61,7 @@ class Timetable:
 
     def due(self, state: TargetState, now: datetime) -> Due:
         """A target to poll, in full where its listing is to be reconciled."""
-        return Due(parse_target(state.key), state, self.overdue(state, now))
+        return Due(Target.of(state.key), state, self.overdue(state, now))
 
     def overdue(self, state: TargetState, now: datetime) -> bool:
         """Whether a repository's full listing is due, which finds edits and deletions far back."""

@@ -45,10 +45,11 @@ ROOMS: Mapping[str, set[str]] = {
     "fetcher.store.mongo": {"fetcher.store", "motor", "pymongo", "bson"},
     "fetcher.store.mongodb": {"fetcher.store", "bson", "pymongo"},
     "fetcher.leases": {"fetcher.shield", "fetcher.store.protocol"},
+    "fetcher.aftermath": {"fetcher.policy.rhythm"},
     "fetcher.refresh": {
+        "fetcher.aftermath",
         "fetcher.fan",
         "fetcher.leases",
-        "fetcher.policy.rhythm",
         "fetcher.shield",
         "fetcher.store.protocol",
         "structlog",

@@ -61,7 +61,8 @@ class Bench:
         self.tenure = tenure
         self.shield = shield
 
-        def next_due(state: TargetState, now: datetime) -> datetime:
+        def next_due(state: TargetState, *rest: Any) -> datetime:
+            now: datetime = rest[-1]
             return now + timedelta(minutes=1)
 
         self.refresher = Refresher(store, shield, next_due, SILENT)
@@ -219,10 +220,10 @@ async def test_hundreds_of_outcomes_share_commits(bench: Bench) -> None:
     saves = 0
     save = bench.store.save_targets
 
-    async def counted(lease: Any, states: Sequence[TargetState], gone: Any) -> Any:
+    async def counted(*arguments: Any) -> Any:
         nonlocal saves
         saves += 1
-        return await save(lease, states, gone)
+        return await save(*arguments)
 
     bench.store.save_targets = counted  # type: ignore[assignment, method-assign]
     events = await bench.refresh(Script(*(good(each) for each in targets)), *targets)

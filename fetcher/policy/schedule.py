@@ -35,10 +35,11 @@ def next_due(
     come back together. `now` is timezone-aware, and so is the result.
     """
     every = max(every, min_interval)
-    doublings = 2.0 ** min(max(failures, 1) - 1, 32)
     if kind.good:
         due = spread(key, now, every)
-    elif kind in _SETTLED:
+        return due if retry_at is None else max(due, retry_at)
+    doublings = 2.0 ** min(max(failures, 1) - 1, 32)
+    if kind in _SETTLED:
         wait = min(every * doublings, max(max_interval, every)) * uniform(1.0, 1.1)
         due = now + timedelta(seconds=wait)
     else:
@@ -59,8 +60,9 @@ def spread(key: str, now: datetime, every: float) -> datetime:
     halves keeps its moments.
     """
     # In whole microseconds, as datetime counts: no fraction is lost far from the epoch.
-    period = max(1, round(every * 1e6))
-    phase = int.from_bytes(hashlib.sha256(key.encode("utf-8", "surrogatepass")).digest())
+    period = round(every * 1e6) or 1
+    hashed = hashlib.blake2b(key.encode("utf-8", "surrogatepass"), digest_size=8)
+    phase = int.from_bytes(hashed.digest())
     ahead = (phase - (now - _EPOCH) // _MICROSECOND) % period or period
     if 2 * ahead < period:
         ahead = (ahead + period) // 2

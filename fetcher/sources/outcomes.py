@@ -11,7 +11,7 @@ from fetcher.errors import (
     UpstreamError,
 )
 from fetcher.models import Due, Failure, Outcome, OutcomeKind
-from fetcher.targets import Target, parse_target
+from fetcher.targets import Target
 
 __all__ = ["AccountStop", "canonical", "ended_by"]
 
@@ -61,7 +61,7 @@ class AccountStop:
 
 def canonical(due: Due) -> Target:
     """The target as it was last spelled by the upstream, or as asked for."""
-    return parse_target(due.state.key) if due.state is not None else due.target
+    return Target.of(due.state.key) if due.state is not None else due.target
 
 
 def ended_by(error: UpstreamError, due: Due, *, some: bool = False) -> Outcome:

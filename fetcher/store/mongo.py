@@ -103,7 +103,7 @@ async def prepare(database: Database, where: str, *, create: bool) -> None:
     for id_, values in (("token", {"value": 0}), ("schema", {"version": SCHEMA_VERSION})):
         with contextlib.suppress(DuplicateKeyError):  # another process came first
             await meta.update_one({"_id": id_}, {"$setOnInsert": values}, upsert=True)
-    # What version 2 adds has a meaning where it is missing, so there is nothing to convert.
+    # What later versions add has a meaning where it is missing, so there is nothing to convert.
     await meta.update_one(
         {"_id": "schema", "version": {"$lt": SCHEMA_VERSION}},
         {"$set": {"version": SCHEMA_VERSION}},

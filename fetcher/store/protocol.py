@@ -6,6 +6,7 @@ One contract, two backends, one test suite over both. All methods raise `StoreEr
 from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from types import MappingProxyType
 from typing import Any, Literal, Protocol, Self, TypeAlias
 
 from fetcher.documents import Document, Kind
@@ -34,7 +35,7 @@ __all__ = [
     "after_prefix",
 ]
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 COLLECTIONS: Mapping[Kind, str] = {
     "release": "releases",
@@ -238,10 +239,16 @@ class WriteStore(ReadStore, Protocol):
         ...
 
     async def save_targets(
-        self, lease: Lease, states: Sequence[TargetState], gone: Sequence[str] = ()
+        self,
+        lease: Lease,
+        states: Sequence[TargetState],
+        gone: Sequence[str] = (),
+        known: Mapping[str, TargetState] = MappingProxyType({}),
     ) -> Sequence[str]:
         """Saves cursors, outcomes and due times, in one transaction or bulk write.
 
+        `known` are the states (by id) that they were made from: of a target that is stored as
+        it was then, only what has changed is written, for most polls little more than times.
         Their watches are left as they are; targets that are `gone` are taken away. Gives the ids
         of those that were not saved, because another account polled the target later, or
         because its watch has changed since the state was read: read them again. Raises

@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final, TypeVar
 
@@ -132,6 +132,19 @@ class SqliteLeases(SqliteReader):
         if row is None or (row["owner"], row["token"]) != (lease.owner, lease.token):
             raise _lost(lease)
         return row
+
+    async def _statement(self, sql: str, values: Sequence[object]) -> int:
+        """A transaction that is one statement, hence one way to the thread and back.
+
+        Gives the number of rows that it changed.
+        """
+
+        async def whole() -> int:
+            async with self._writing:
+                with mapped(self._path):
+                    return (await self._writer.execute(sql, values)).rowcount
+
+        return await self._shield.run(whole())
 
     async def _transaction(self, body: Callable[[], Awaitable[T]]) -> T:
         """Runs a body between BEGIN and COMMIT; it ends whole or not at all."""

@@ -18,6 +18,7 @@ from fetcher.documents import Document, Kind
 from fetcher.models import (
     AccountState,
     Clock,
+    OutcomeKind,
     PollRequest,
     Stamp,
     TargetState,
@@ -28,7 +29,7 @@ from fetcher.store.feed import visible
 from fetcher.store.protocol import COLLECTIONS, Position, Query, after_prefix
 from fetcher.store.spill import restore
 from fetcher.store.sqlite_schema import columns, from_milliseconds, from_row, mapped, scalar
-from fetcher.store.states import bearer, request_from, state_from_text, watch_from
+from fetcher.store.states import bearer, failure_from, request_from, watch_from
 from fetcher.store.times import read_time
 
 __all__ = ["STATE", "SqliteReader", "marks", "request_of", "some", "state_of"]
@@ -40,7 +41,14 @@ _IDS: Final = 5_000
 _FIRST: Final = 16
 _ROWS: Final = 64
 _PAGE_BYTES: Final = 4 << 20
-STATE: Final = "document, next_due, home, file, hand"
+_KINDS: Final[Mapping[str | None, OutcomeKind | None]] = {
+    None: None,
+    **{str(kind): kind for kind in OutcomeKind},
+}
+STATE: Final = (
+    "_id, document, account, token, attempted, next_due, home, file, hand, outcome, records, "
+    "failures, succeeded, changed, reconciled, rhythm"
+)
 
 
 class SqliteReader:
@@ -311,9 +319,36 @@ def _behind(order: Sequence[str], after: Sequence[object] | None) -> tuple[str, 
 
 
 def state_of(row: Sequence[Any]) -> TargetState:
-    """The state in a row of `STATE`; its due time may have been moved up since it was saved."""
-    text, next_due, *watch = row
-    return state_from_text(text, from_milliseconds(next_due), watch_from(*watch))
+    """The state in a row of `STATE`, whose JSON may have been read already."""
+    (id_, lasting, account, token, attempted, next_due, home, file, hand, *rest) = row
+    outcome, records, failures, succeeded, changed, reconciled, rhythm = rest
+    if isinstance(lasting, str):
+        lasting, rhythm = json.loads(lasting), json.loads(rhythm)
+    last_attempt = from_milliseconds(attempted)
+    failure = lasting["failure"]
+    if failure is not None:
+        failure = failure_from({**failure, "retry_at": read_time(failure["retry_at"])})
+    return TargetState(
+        id=id_,
+        key=lasting["key"],
+        names=tuple(lasting["names"]),
+        account=account,
+        outcome=_KINDS[outcome],
+        failure=failure,
+        missing=tuple(lasting["missing"]),
+        cursor=lasting["cursor"],
+        facts=lasting["facts"],
+        records=records,
+        failures=failures,
+        last_attempt=last_attempt,
+        last_success=last_attempt if succeeded == attempted else from_milliseconds(succeeded),
+        last_change=from_milliseconds(changed),
+        reconciled_at=from_milliseconds(reconciled),
+        next_due=from_milliseconds(next_due),
+        rhythm=rhythm,
+        token=token,
+        watch=watch_from(home, file, hand),
+    )
 
 
 def request_of(text: str) -> PollRequest:

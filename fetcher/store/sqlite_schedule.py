@@ -4,6 +4,8 @@ import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
+from types import MappingProxyType
+from typing import Final
 
 from fetcher.errors import LeaseLost
 from fetcher.models import Lease, PollRequest, PollResult, TargetState, Wish
@@ -11,53 +13,79 @@ from fetcher.store.protocol import Side
 from fetcher.store.sqlite_leases import SqliteLeases
 from fetcher.store.sqlite_reader import STATE, marks, request_of, some, state_of
 from fetcher.store.sqlite_schema import milliseconds, to_text
-from fetcher.store.states import request_document, state_document, under
+from fetcher.store.states import advances, lasting, request_document, under
 
 __all__ = ["SqliteSchedule"]
+
+# Many rows go in as one JSON text, and come out as one: a statement that steps from row to row
+# lets go of the interpreter's lock at each of them, and under load waits for it again for
+# milliseconds (https://docs.python.org/3/library/sys.html#sys.setswitchinterval).
+_json: Final = json.JSONEncoder(separators=(",", ":")).encode
+_PASSING: Final = (
+    "attempted",
+    "outcome",
+    "records",
+    "failures",
+    "succeeded",
+    "changed",
+    "reconciled",
+    "rhythm",
+)
+
+
+def _values(count: int) -> str:
+    return ", ".join(f"json_extract(value, '$[{n}]') AS v{n}" for n in range(count))
+
+
+_ADVANCE: Final = (
+    "UPDATE targets SET account = ?1, token = ?2, next_due = v6, "
+    + ", ".join(f"{name} = v{n}" for n, name in enumerate(_PASSING, 7))
+    + f" FROM (SELECT {_values(7 + len(_PASSING))} FROM json_each(?4)) WHERE _id = v0 "
+    "AND account = v1 AND token = v2 AND attempted IS v3 AND file IS v4 AND hand IS v5 "
+    "AND EXISTS (SELECT 1 FROM leases WHERE account = ?1 AND token = ?2 AND owner = ?3)"
+)
+_SAVED: Final = ("_id", "document", "query", "account", "token", "next_due", *_PASSING)
+_INSERT: Final = (
+    f"INTO targets ({', '.join(_SAVED)}) SELECT {_values(len(_SAVED))} FROM json_each(?) WHERE 1"
+)
+_SAVE: Final = f"INSERT {_INSERT} ON CONFLICT (_id) DO UPDATE SET " + ", ".join(
+    f"{name} = excluded.{name}" for name in _SAVED if name not in ("_id", "query")
+)
+_ADD: Final = f"INSERT OR IGNORE {_INSERT}"
+_PARSED: Final = STATE.replace("document", "json(document)").replace("rhythm", "json(rhythm)")
 
 
 class SqliteSchedule(SqliteLeases):
     """The states, the schedule and the requests of `WriteStore`."""
 
     async def save_targets(
-        self, lease: Lease, states: Sequence[TargetState], gone: Sequence[str] = ()
+        self,
+        lease: Lease,
+        states: Sequence[TargetState],
+        gone: Sequence[str] = (),
+        known: Mapping[str, TargetState] = MappingProxyType({}),
     ) -> Sequence[str]:
         """See `WriteStore`."""
+        last = {state.id: under(lease, state) for state in states}
+        quick = [
+            (id_, _advance(each, known[id_]))
+            for id_, each in last.items()
+            if advances(lease, each, known.get(id_))
+        ]
+        if quick:
+            rows = _json([row for _, row in quick])
+            held = (lease.account, lease.token, lease.owner)
+            number = await self._statement(_ADVANCE, (*held, rows))
+            if number == len(quick):
+                # Where it is not, all are looked at one by one: once more does no harm.
+                for id_, _ in quick:
+                    del last[id_]
+                if not (last or gone):
+                    return ()
 
         async def body() -> Sequence[str]:
             await self._check(lease)
-            last = {state.id: state for state in states}
-            stale: list[str] = []
-            named: set[str] = set()
-            for part in some(list(last)):
-                rows = await self._writer.execute_fetchall(
-                    f"SELECT _id, account, token, attempted, file, hand, "
-                    f"json_extract(document, '$.names') FROM targets "
-                    f"WHERE _id IN ({marks(part)})",
-                    part,
-                )
-                for id_, account, token, attempted, file, hand, names in rows:
-                    mine = last[id_]
-                    watch = mine.watch
-                    if account == lease.account and token > lease.token:
-                        raise LeaseLost(f"a later leader has polled {mine.key} already")
-                    later = (attempted or 0) > (milliseconds(mine.last_attempt) or 0)
-                    wished = (watch.file, watch.hand) if watch is not None else (None, None)
-                    if later or wished != (file, hand):
-                        stale.append(id_)
-                        del last[id_]
-                    elif json.loads(names) == list(mine.names):
-                        named.add(id_)
-            await self._writer.executemany(
-                "INSERT INTO targets (_id, document, account, token, attempted, next_due, query) "
-                "VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (_id) DO UPDATE SET "
-                "document = excluded.document, account = excluded.account, "
-                "token = excluded.token, attempted = excluded.attempted, "
-                "next_due = excluded.next_due",
-                (_row(under(lease, state)) for state in last.values()),
-            )
-            if renamed := [each for each in last.values() if each.id not in named]:
-                await self._names(renamed)
+            stale = await self._replace(lease, last) if last else ()
             for table in ("targets", "target_names") if gone else ():
                 await self._writer.executemany(
                     f"DELETE FROM {table} WHERE _id = ?", ((id_,) for id_ in gone)
@@ -65,6 +93,32 @@ class SqliteSchedule(SqliteLeases):
             return stale
 
         return await self._transaction(body)
+
+    async def _replace(self, lease: Lease, last: Mapping[str, TargetState]) -> Sequence[str]:
+        """Saves states whole, but for those that something stands against: gives their ids."""
+        left = dict(last)
+        stale: list[str] = []
+        named: set[str] = set()
+        for part in some(list(last)):
+            rows = await self._writer.execute_fetchall(
+                f"SELECT _id, account, token, attempted, file, hand, "
+                f"json_extract(document, '$.names') FROM targets WHERE _id IN ({marks(part)})",
+                part,
+            )
+            for id_, account, token, attempted, file, hand, names in rows:
+                mine = left[id_]
+                if account == lease.account and token > lease.token:
+                    raise LeaseLost(f"a later leader has polled {mine.key} already")
+                later = (attempted or 0) > (milliseconds(mine.last_attempt) or 0)
+                if later or _wished(mine) != (file, hand):
+                    stale.append(id_)
+                    del left[id_]
+                elif json.loads(names) == list(mine.names):
+                    named.add(id_)
+        await self._writer.execute(_SAVE, (_json([_row(each) for each in left.values()]),))
+        if renamed := [each for each in left.values() if each.id not in named]:
+            await self._names(renamed)
+        return stale
 
     async def _names(self, states: Sequence[TargetState]) -> None:
         await self._writer.executemany(
@@ -95,12 +149,13 @@ class SqliteSchedule(SqliteLeases):
         self, account: str, now: datetime, *, queries: bool, limit: int, skip: Collection[str] = ()
     ) -> Sequence[TargetState]:
         """See `WriteStore`."""
-        rows = await self._rows(
-            f"SELECT {STATE} FROM targets WHERE home = ? AND query = ? AND next_due <= ? "
-            f"AND _id NOT IN ({marks(skip)}) ORDER BY next_due, _id LIMIT ?",
-            (account, queries, milliseconds(now), *skip, limit),
+        ((found,),) = await self._rows(
+            f"SELECT json_group_array(json_array({_PARSED})) FROM (SELECT {STATE} FROM targets "
+            "WHERE home = ? AND query = ? AND next_due <= ? "
+            "AND _id NOT IN (SELECT value FROM json_each(?)) ORDER BY next_due LIMIT ?)",
+            (account, queries, milliseconds(now), _json(list(skip)), limit),
         )
-        return [state_of(row) for row in rows]
+        return [state_of(row) for row in json.loads(found)]
 
     async def recall(self, account: str, now: datetime) -> int:
         """See `WriteStore`."""
@@ -126,11 +181,7 @@ class SqliteSchedule(SqliteLeases):
                 for each in wishes
                 if each.every is not None
             ]
-            await self._writer.executemany(
-                "INSERT OR IGNORE INTO targets (_id, document, account, token, attempted, "
-                "next_due, query) VALUES (?, ?, ?, ?, ?, ?, ?)",
-                map(_row, new),
-            )
+            await self._writer.execute(_ADD, (_json([_row(each) for each in new]),))
             await self._writer.executemany(
                 "INSERT OR IGNORE INTO target_names SELECT _id, _id FROM targets WHERE _id = ? "
                 "AND NOT EXISTS (SELECT 1 FROM target_names AS n WHERE n._id = targets._id)",
@@ -203,13 +254,44 @@ class SqliteSchedule(SqliteLeases):
         await self._transaction(body)
 
 
+def _wished(state: TargetState) -> tuple[object, object]:
+    return (state.watch.file, state.watch.hand) if state.watch is not None else (None, None)
+
+
 def _row(state: TargetState) -> tuple[object, ...]:
     return (
         state.id,
-        to_text(state_document(state)),
+        to_text(lasting(state)),
+        "?" in state.key,
         state.account,
         state.token,
-        milliseconds(state.last_attempt),
         milliseconds(state.next_due),
-        "?" in state.key,
+        *_passing(state),
+    )
+
+
+def _advance(state: TargetState, known: TargetState) -> tuple[object, ...]:
+    return (
+        state.id,
+        known.account,
+        known.token,
+        milliseconds(known.last_attempt),
+        *_wished(state),
+        milliseconds(state.next_due),
+        *_passing(state),
+    )
+
+
+def _passing(state: TargetState) -> tuple[object, ...]:
+    """In the order of `_PASSING`."""
+    attempted = milliseconds(state.last_attempt)
+    return (
+        attempted,
+        state.outcome,
+        state.records,
+        state.failures,
+        attempted if state.last_success is state.last_attempt else milliseconds(state.last_success),
+        milliseconds(state.last_change),
+        milliseconds(state.reconciled_at),
+        state.rhythm,
     )

@@ -43,12 +43,15 @@ def columns(kind: Kind) -> tuple[str, ...]:
 
 # `home` is the account that polls a target when it is due; NULL where nobody watches it. Times are
 # milliseconds since the epoch, which sort as numbers.
+# What changes with every poll has columns of its own; `document` holds what lasts.
 TARGETS: Final = (
     "CREATE TABLE targets (_id TEXT PRIMARY KEY, document TEXT NOT NULL, account TEXT NOT NULL, "
     "token INTEGER NOT NULL, attempted INTEGER, next_due INTEGER, home TEXT, file, hand, "
-    "query INTEGER NOT NULL)"
+    "query INTEGER NOT NULL, outcome TEXT, records INTEGER NOT NULL DEFAULT 0, "
+    "failures INTEGER NOT NULL DEFAULT 0, succeeded INTEGER, changed INTEGER, "
+    "reconciled INTEGER, rhythm TEXT NOT NULL DEFAULT '{}')"
 )
-TARGETS_DUE: Final = "CREATE INDEX targets_due ON targets (home, query, next_due, _id)"
+TARGETS_DUE: Final = "CREATE INDEX targets_due ON targets (home, query, next_due)"
 REQUESTS: Final = (
     "CREATE TABLE requests (_id TEXT PRIMARY KEY, account TEXT NOT NULL, asked_at INTEGER NOT "
     "NULL, expires_at INTEGER NOT NULL, answered INTEGER NOT NULL, document TEXT NOT NULL)"
@@ -96,23 +99,55 @@ SCHEMA: Final = tuple(_tables())
 
 _MS: Final = "CAST(round((julianday({}) - 2440587.5) * 86400000) AS INTEGER)"
 
+_MOVED_TIMES: Final = (
+    ("last_success", "succeeded"),
+    ("last_change", "changed"),
+    ("reconciled_at", "reconciled"),
+)
+
 # From each version to the next.
 STEPS: Final[Mapping[int, Sequence[str]]] = {
     1: (
         "ALTER TABLE targets RENAME TO targets_1",
         "DROP INDEX targets_next_due",
-        TARGETS,
+        (
+            "CREATE TABLE targets (_id TEXT PRIMARY KEY, document TEXT NOT NULL, account TEXT NOT "
+            "NULL, token INTEGER NOT NULL, attempted INTEGER, next_due INTEGER, home TEXT, file, "
+            "hand, query INTEGER NOT NULL)"
+        ),
         "INSERT INTO targets SELECT _id, document, json_extract(document, '$.account'), token, "
         + _MS.format("json_extract(document, '$.last_attempt')")
         + ", "
         + _MS.format("json_extract(document, '$.next_due')")
         + ", NULL, NULL, NULL, instr(_id, '?') > 0 FROM targets_1",
         "DROP TABLE targets_1",
-        TARGETS_DUE,
+        "CREATE INDEX targets_due ON targets (home, query, next_due, _id)",
         "ALTER TABLE leases DROP COLUMN watermark",
         "ALTER TABLE leases ADD COLUMN kept REAL NOT NULL DEFAULT 0",
         REQUESTS,
-    )
+    ),
+    2: (
+        "DROP INDEX targets_due",
+        TARGETS_DUE,
+        "ALTER TABLE targets ADD COLUMN outcome TEXT",
+        "ALTER TABLE targets ADD COLUMN records INTEGER NOT NULL DEFAULT 0",
+        "ALTER TABLE targets ADD COLUMN failures INTEGER NOT NULL DEFAULT 0",
+        *(f"ALTER TABLE targets ADD COLUMN {name} INTEGER" for _, name in _MOVED_TIMES),
+        "ALTER TABLE targets ADD COLUMN rhythm TEXT NOT NULL DEFAULT '{}'",
+        "UPDATE targets SET outcome = json_extract(document, '$.outcome'), "
+        "records = ifnull(json_extract(document, '$.records'), 0), "
+        "failures = ifnull(json_extract(document, '$.failures'), 0), "
+        "rhythm = ifnull(json_extract(document, '$.rhythm'), '{}')"
+        + "".join(
+            f", {name} = " + _MS.format(f"json_extract(document, '$.{field}')")
+            for field, name in _MOVED_TIMES
+        ),
+        (
+            "UPDATE targets SET document = json_remove(document, '$._id', '$.account', '$.token', "
+            "'$.outcome', '$.records', '$.failures', '$.last_attempt', '$.last_success', "
+            "'$.last_change', '$.reconciled_at', '$.next_due', '$.rhythm')"
+        ),
+    ),
 }
 
 

@@ -1,9 +1,7 @@
 """A target's state and what belongs to it as documents, the same in every store."""
 
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from datetime import datetime
 
 from fetcher.documents import Document
 from fetcher.errors import Evidence
@@ -17,24 +15,29 @@ from fetcher.models import (
     TargetState,
     Watch,
 )
-from fetcher.store.times import read_time
 
 __all__ = [
+    "advances",
     "bearer",
+    "failure_from",
+    "lasting",
+    "passing",
     "request_document",
     "request_from",
     "state_document",
     "state_from",
-    "state_from_text",
     "under",
     "watch_from",
 ]
 
-_TIMES = ("last_attempt", "last_success", "last_change", "reconciled_at")
-
 
 def state_document(state: TargetState) -> Document:
     """The document of a state without its watch; its `id` is the `_id`."""
+    return {"_id": state.id, **lasting(state), **passing(state)}
+
+
+def lasting(state: TargetState) -> Document:
+    """What a poll that finds nothing new leaves as it is."""
     failure = state.failure
     told: Document | None = None
     if failure is not None:
@@ -51,15 +54,20 @@ def state_document(state: TargetState) -> Document:
             "log_id": failure.log_id,
         }
     return {
-        "_id": state.id,
         "key": state.key,
         "names": list(state.names),
-        "account": state.account,
-        "outcome": str(state.outcome) if state.outcome is not None else None,
         "failure": told,
         "missing": list(state.missing),
         "cursor": dict(state.cursor) if state.cursor is not None else None,
         "facts": dict(state.facts),
+    }
+
+
+def passing(state: TargetState) -> Document:
+    """What changes with every poll."""
+    return {
+        "account": state.account,
+        "outcome": str(state.outcome) if state.outcome is not None else None,
         "records": state.records,
         "failures": state.failures,
         "last_attempt": state.last_attempt,
@@ -72,6 +80,20 @@ def state_document(state: TargetState) -> Document:
     }
 
 
+def advances(lease: Lease, state: TargetState, known: TargetState | None) -> bool:
+    """Whether nothing but what passes is new in a state, beside what is known of it."""
+    return (
+        known is not None
+        and (known.account != lease.account or known.token <= lease.token)
+        and state.cursor == known.cursor
+        and state.facts == known.facts
+        and state.failure == known.failure
+        and state.names == known.names
+        and state.key == known.key
+        and state.missing == known.missing
+    )
+
+
 def under(lease: Lease, state: TargetState) -> TargetState:
     """The state as whoever holds this lease writes it."""
     if (state.account, state.token) == (lease.account, lease.token):
@@ -82,7 +104,6 @@ def under(lease: Lease, state: TargetState) -> TargetState:
 def state_from(document: Document, watch: Watch | None = None) -> TargetState:
     """The state of a document; unknown keys of a later version are left out."""
     get = document.get
-    failure = get("failure")
     outcome = get("outcome")
     return TargetState(
         id=document["_id"],
@@ -90,11 +111,7 @@ def state_from(document: Document, watch: Watch | None = None) -> TargetState:
         names=tuple(document["names"]),
         account=document["account"],
         outcome=OutcomeKind(outcome) if outcome else None,
-        failure=(
-            Failure(**{**failure, "evidence": Evidence(**failure["evidence"])})
-            if failure is not None
-            else None
-        ),
+        failure=failure_from(get("failure")),
         missing=tuple(get("missing", ())),
         cursor=get("cursor"),
         facts=get("facts", {}),
@@ -111,15 +128,11 @@ def state_from(document: Document, watch: Watch | None = None) -> TargetState:
     )
 
 
-def state_from_text(text: str, next_due: datetime | None, watch: Watch | None) -> TargetState:
-    """The state of a JSON document; its due time is told beside it."""
-    document = json.loads(text)
-    for name in _TIMES:
-        document[name] = read_time(document.get(name))
-    document["next_due"] = next_due
-    if document["failure"] is not None:
-        document["failure"]["retry_at"] = read_time(document["failure"]["retry_at"])
-    return state_from(document, watch)
+def failure_from(told: Document | None) -> Failure | None:
+    """The failure in a state's document."""
+    if told is None:
+        return None
+    return Failure(**{**told, "evidence": Evidence(**told["evidence"])})
 
 
 def watch_from(account: str | None, file: Every | None, hand: Every | None) -> Watch | None:

@@ -3,11 +3,14 @@
 import asyncio
 import gzip
 import sqlite3
+from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
 from fetcher.errors import StoreUnavailable
+from fetcher.models import OutcomeKind, Watch
 from fetcher.store import Query, open_store
 from fetcher.store.protocol import SCHEMA_VERSION
 from tests.clock import FakeClock
@@ -15,17 +18,22 @@ from tests.clock import FakeClock
 SAMPLES = Path(__file__).parent.parent / "samples" / "stores"
 
 
-@pytest.fixture
-def old(tmp_path: Path) -> str:
-    """A store of version 1: what its `fetcher demo` left."""
-    file = tmp_path / "old.db"
-    file.write_bytes(gzip.decompress((SAMPLES / "v1.db.gz").read_bytes()))
+def sample(folder: Path, version: int) -> str:
+    """A store of an earlier version: what its `fetcher fetch` and `fetcher watch` left."""
+    file = folder / f"v{version}.db"
+    file.write_bytes(gzip.decompress((SAMPLES / f"v{version}.db.gz").read_bytes()))
     return f"sqlite:///{file}"
 
 
-async def test_a_store_of_version_1_is_brought_forward(old: str) -> None:
+@pytest.fixture(params=range(1, SCHEMA_VERSION))
+def old(tmp_path: Path, request: pytest.FixtureRequest) -> str:
+    """A store of each earlier version."""
+    return sample(tmp_path, request.param)
+
+
+async def test_a_store_of_version_1_is_brought_forward(tmp_path: Path) -> None:
     """By several processes at once, too."""
-    clock = FakeClock()
+    clock, old = FakeClock(), sample(tmp_path, 1)
     opened = await asyncio.gather(*(open_store(old, clock=clock) for _ in range(3)))
     try:
         store = opened[0]
@@ -49,6 +57,36 @@ async def test_a_store_of_version_1_is_brought_forward(old: str) -> None:
             await each.close()
     with sqlite3.connect(old.removeprefix("sqlite:///")) as file:
         assert file.execute("PRAGMA user_version").fetchone() == (SCHEMA_VERSION,)
+
+
+async def test_a_store_of_version_2_is_brought_forward(tmp_path: Path) -> None:
+    """What changes with every poll has columns of its own now."""
+    async with await open_store(sample(tmp_path, 2), clock=FakeClock()) as store:
+        states = {state.key: state async for state in store.targets()}
+        hello = states["github:Codertocat/Hello-World"]
+        assert hello.watch == Watch("github:anonymous", hand=900)
+        assert (hello.records, hello.failures, hello.outcome) == (4, 0, OutcomeKind.UNCHANGED)
+        assert hello.last_attempt == hello.last_success == hello.reconciled_at
+        assert hello.last_attempt is not None
+        assert hello.last_change is not None
+        assert 0 < (hello.last_attempt - hello.last_change).total_seconds() < 60
+        assert hello.rhythm["seconds"] > 43_200
+        assert (hello.cursor or {})["pages"] == 1
+        assert hello.facts["latest"] == 17372800
+        missing = states["ncbi:nuccore/NC_001367"]
+        assert (missing.outcome, missing.failures) == (OutcomeKind.NOT_FOUND, 2)
+        assert missing.missing == ("NC_001367",)
+        assert missing.last_success is None
+        assert missing.watch == Watch("ncbi:anonymous", hand="auto")
+        lost = states["github:nobody/nothing"]
+        assert lost.failure is not None
+        assert lost.failure.evidence.status == 404
+        lease = await store.acquire(hello.account, "me", 30.0)
+        assert lease is not None
+        later = replace(hello, failures=1, last_attempt=hello.last_attempt + timedelta(days=1))
+        assert not await store.save_targets(lease, [later], known={hello.id: hello})
+        found = await store.target(hello.id)
+        assert found == replace(later, token=lease.token)
 
 
 async def test_a_reader_does_not_bring_it_forward(old: str) -> None:

@@ -3,6 +3,7 @@
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
+from types import MappingProxyType
 from typing import Final
 
 from pymongo import ASCENDING, UpdateMany, UpdateOne
@@ -15,7 +16,14 @@ from fetcher.store.mongodb.errors import DUPLICATE, mapped, translate_write
 from fetcher.store.mongodb.leases import MongoLeases
 from fetcher.store.mongodb.reader import some, state_of
 from fetcher.store.protocol import Side
-from fetcher.store.states import request_document, request_from, state_document, under
+from fetcher.store.states import (
+    advances,
+    passing,
+    request_document,
+    request_from,
+    state_document,
+    under,
+)
 
 __all__ = ["MongoSchedule"]
 
@@ -26,22 +34,29 @@ class MongoSchedule(MongoLeases):
     """The states, the schedule and the requests of `WriteStore`."""
 
     async def save_targets(
-        self, lease: Lease, states: Sequence[TargetState], gone: Sequence[str] = ()
+        self,
+        lease: Lease,
+        states: Sequence[TargetState],
+        gone: Sequence[str] = (),
+        known: Mapping[str, TargetState] = MappingProxyType({}),
     ) -> Sequence[str]:
         """See `WriteStore`."""
         await self._check(lease)
-        stale = await self._save(lease, states) if states else ()
+        stale = await self._save(lease, states, known) if states else ()
         if gone:
             with mapped(self._where):
                 await self._database["targets"].delete_many({"_id": {"$in": list(gone)}})
         return stale
 
-    async def _save(self, lease: Lease, states: Sequence[TargetState]) -> Sequence[str]:
-        last = {state.id: state for state in states}
+    async def _save(
+        self, lease: Lease, states: Sequence[TargetState], known: Mapping[str, TargetState]
+    ) -> Sequence[str]:
+        last = {state.id: under(lease, state) for state in states}
         left = set(last)
         for last_round in range(_ROUNDS - 1, -1, -1):
             # In one order, so that two writers never wait for each other in a circle.
-            writes = [_save(lease, last[id_]) for id_ in sorted(left)]
+            writes = [_save(lease, last[id_], known.get(id_)) for id_ in sorted(left)]
+            known = {}  # what the first round could not save is not as it was known
             try:
                 with mapped(self._where):
                     done = await self._database["targets"].bulk_write(writes, ordered=False)
@@ -200,16 +215,25 @@ class MongoSchedule(MongoLeases):
             await self._database["requests"].delete_one({"_id": request.id})
 
 
-def _save(lease: Lease, state: TargetState) -> UpdateOne:
-    document = state_document(under(lease, state))
-    del document["_id"]
+def _save(lease: Lease, state: TargetState, known: TargetState | None) -> UpdateOne:
     file, hand = _wished_by(state)
-    same: Document = {
+    wished = {"watch.file": file, "watch.hand": hand}
+    if known is not None and advances(lease, state, known):
+        same: Document = {
+            "_id": state.id,
+            "account": known.account,
+            "token": known.token,
+            "last_attempt": known.last_attempt,
+            **wished,
+        }
+        return UpdateOne(same, {"$set": passing(state)})
+    document = state_document(state)
+    del document["_id"]
+    same = {
         "_id": state.id,
         "last_attempt": {"$not": {"$gt": state.last_attempt}},
         "$or": [{"account": {"$ne": lease.account}}, {"token": {"$lte": lease.token}}],
-        "watch.file": file,
-        "watch.hand": hand,
+        **wished,
     }
     return UpdateOne(same, {"$set": document}, upsert=True)
 
