@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from structlog.typing import FilteringBoundLogger
 
@@ -32,13 +32,18 @@ from fetcher.store.protocol import WriteStore
 from fetcher.targets import parse_target
 from fetcher.timetable import Timetable
 
+if TYPE_CHECKING:
+    from datetime import datetime
+
 __all__ = ["Leader", "Observer", "Pace"]
 
 # A wait longer than this is a limit, and no more the account's own pace.
 _LIMITED: Final = 2.0
-# Seconds between two tries of a store that fails: doubling, up to the second.
 # Seconds that a clock must be set back by to be taken note of.
 _SET_BACK: Final = 5.0
+# Seconds in which what falls due is polled together: the most that a poll is late by itself.
+_TOGETHER: Final = 0.1
+# Seconds between two tries of a store that fails: doubling, up to the second.
 _FIRST_RETRY: Final = 0.25
 _LAST_RETRY: Final = 10.0
 
@@ -47,7 +52,8 @@ _LAST_RETRY: Final = 10.0
 class Pace:
     """How much a leader does at once.
 
-    `tick` is how often it looks for what is due, in seconds. `targets` and `polls` bound what is
+    `tick` is how often it looks for all that there is to do, in seconds, whatever is due in
+    between. `targets` and `polls` bound what is
     under way, queries aside, of which there are `queries` at most.
     """
 
@@ -124,6 +130,8 @@ class Leader:
         self._crash: Exception | None = None
         self._store_failures = 0
         self._ahead: float | None = None
+        self._looked = float("-inf")
+        self._upcoming: datetime | None = None
         self._told_limit = False
         self._told_down = False
         self._told_lease = False
@@ -134,7 +142,8 @@ class Leader:
         self._wake.set()
 
     def wake(self) -> None:
-        """Looks for what is due now."""
+        """Looks for all that there is to do now."""
+        self._looked = float("-inf")
         self._wake.set()
 
     async def run(self) -> None:
@@ -204,7 +213,7 @@ class Leader:
                     lease = tenure.check()
                 except StoreError as error:
                     await self._on_outage(error, self._store_failures + 1)
-                await self._nap(self._pace.tick)
+                await self._nap(await self._pause())
             if self._polls:
                 await asyncio.wait(self._polls)
         finally:
@@ -213,9 +222,18 @@ class Leader:
             await asyncio.gather(*self._polls, return_exceptions=True)
             self._observer.account(self._account, leading=False, under_way=0, closed=0.0, left=None)
 
+    async def _pause(self) -> float:
+        """Seconds until the next look: a tick, or less where something falls due before."""
+        if self._upcoming is None:
+            return self._pace.tick
+        due = (self._upcoming - await self._store.now()).total_seconds()
+        return min(max(due, _TOGETHER), self._pace.tick)
+
     async def _step(self, tenure: Tenure) -> None:
-        """One look at what is to be done."""
+        """One look at what is to be done; between two ticks only at what has fallen due."""
         lease = tenure.check()
+        self._upcoming = None
+        ticked = self._clock.monotonic() - self._looked >= self._pace.tick
         if lease is not self._mended:
             # With every renewal: a paused leader may come back at any time.
             keys = await self._store.mend(lease)
@@ -223,9 +241,11 @@ class Leader:
                 self._log.warning("late writes were put right", targets=len(keys))
                 self._doubted.update(parse_target(key).fold for key in keys)
             self._mended = lease
-        await self._set_back()
-        for request in await self._store.asked(self._account):
-            await self._take_up(tenure, request)
+        if ticked:
+            self._looked = self._clock.monotonic()
+            await self._set_back()
+            for request in await self._store.asked(self._account):
+                await self._take_up(tenure, request)
         closed = self._closed()
         self._observer.account(
             self._account,
@@ -235,7 +255,7 @@ class Leader:
             left=self._gate.room(),
         )
         if not closed and tenure.may_send():
-            await self._claim(tenure)
+            await self._claim(tenure, queries_too=ticked)
 
     async def _set_back(self) -> None:
         """When the clock was set back, at the start or since, due times lie too far ahead."""
@@ -269,7 +289,7 @@ class Leader:
             down = max(down, self._pace.tick)  # one probe at a time
         return max(limit if limit > _LIMITED else 0.0, down)
 
-    async def _claim(self, tenure: Tenure) -> None:
+    async def _claim(self, tenure: Tenure, *, queries_too: bool) -> None:
         """Takes what is due, oldest first, as far as there are places for it."""
         now = await self._store.now()
         queries = sum(self._flying.values())
@@ -280,7 +300,7 @@ class Leader:
         room = half if free and len(self._polls) - queries < self._pace.polls else 0
         if (left := self._gate.room()) is not None:
             room = min(room, left)
-        places = {False: room, True: self._pace.queries - queries}
+        places = {False: room, True: self._pace.queries - queries if queries_too else 0}
         if self._breaker.probing:
             places = {False: 1, True: 1}
         if self._doubted and not self._breaker.probing:
@@ -292,6 +312,8 @@ class Leader:
                 self._account, now, queries=is_query, limit=limit, skip=list(self._flying)
             )
             due = [self._timetable.due(state, now) for state in states]
+            if not is_query and len(due) < limit:
+                self._upcoming = await self._store.upcoming(self._account, now)
             if not due:
                 continue
             if is_query:

@@ -11,7 +11,7 @@ __all__ = ["next_due", "spread"]
 # These say that something must change before another poll can end better.
 _SETTLED = (OutcomeKind.NOT_FOUND, OutcomeKind.BLOCKED, OutcomeKind.UNAUTHORIZED)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_MICROSECOND = timedelta(microseconds=1)
+_MILLISECOND = timedelta(milliseconds=1)
 
 
 def next_due(
@@ -59,11 +59,11 @@ def spread(key: str, now: datetime, every: float) -> datetime:
     The phase of an interval is also on the phase of its half: an interval that doubles or
     halves keeps its moments.
     """
-    # In whole microseconds, as datetime counts: no fraction is lost far from the epoch.
-    period = round(every * 1e6) or 1
+    # In whole milliseconds, as stores keep them: who is polled just then is not before its phase.
+    period = round(every * 1e3) or 1
     hashed = hashlib.blake2b(key.encode("utf-8", "surrogatepass"), digest_size=8)
-    phase = int.from_bytes(hashed.digest())
-    ahead = (phase - (now - _EPOCH) // _MICROSECOND) % period or period
+    since = (now - _EPOCH) // _MILLISECOND
+    ahead = (int.from_bytes(hashed.digest()) - since) % period or period
     if 2 * ahead < period:
         ahead = (ahead + period) // 2
-    return now + ahead * _MICROSECOND
+    return _EPOCH + (since + ahead) * _MILLISECOND

@@ -269,6 +269,10 @@ class WriteStore(ReadStore, Protocol):
         """
         ...
 
+    async def upcoming(self, account: str, now: datetime) -> datetime | None:
+        """When the next target of an account is due, after `now`, queries aside."""
+        ...
+
     async def recall(self, account: str, now: datetime) -> int:
         """Makes due what an account polled at a time that has not come: the clock was set back.
 

@@ -12,7 +12,7 @@ from fetcher.models import Lease, PollRequest, PollResult, TargetState, Wish
 from fetcher.store.protocol import Side
 from fetcher.store.sqlite_leases import SqliteLeases
 from fetcher.store.sqlite_reader import STATE, marks, request_of, some, state_of
-from fetcher.store.sqlite_schema import milliseconds, to_text
+from fetcher.store.sqlite_schema import from_milliseconds, milliseconds, to_text
 from fetcher.store.states import advances, lasting, request_document, under
 
 __all__ = ["SqliteSchedule"]
@@ -156,6 +156,14 @@ class SqliteSchedule(SqliteLeases):
             (account, queries, milliseconds(now), _json(list(skip)), limit),
         )
         return [state_of(row) for row in json.loads(found)]
+
+    async def upcoming(self, account: str, now: datetime) -> datetime | None:
+        """See `WriteStore`."""
+        ((found,),) = await self._rows(
+            "SELECT min(next_due) FROM targets WHERE home = ? AND query = 0 AND next_due > ?",
+            (account, milliseconds(now)),
+        )
+        return from_milliseconds(found)
 
     async def recall(self, account: str, now: datetime) -> int:
         """See `WriteStore`."""

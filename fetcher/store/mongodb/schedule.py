@@ -137,6 +137,15 @@ class MongoSchedule(MongoLeases):
             cursor = self._database["targets"].find(wanted).sort("next_due", ASCENDING)
             return [state_of(each) async for each in cursor.limit(limit)]
 
+    async def upcoming(self, account: str, now: datetime) -> datetime | None:
+        """See `WriteStore`."""
+        later = {"watch.account": account, "watch.query": False, "next_due": {"$gt": now}}
+        with mapped(self._where):
+            found = await self._database["targets"].find_one(
+                later, {"next_due": 1}, sort=[("next_due", ASCENDING)]
+            )
+        return found["next_due"] if found is not None else None
+
     async def recall(self, account: str, now: datetime) -> int:
         """See `WriteStore`."""
         mine = {"watch.account": account}
