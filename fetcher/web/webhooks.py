@@ -171,7 +171,7 @@ class Webhooks:
     async def _within(self, seconds: float, work: Coroutine[Any, Any, T]) -> T:
         """Awaits work for so long, by the clock handed in; raises `TimeoutError`.
 
-        A write that has begun ends after that all the same, and keeps its place until then.
+        What goes on after that, because a write that has begun ends, keeps its place till then.
         """
         task = asyncio.create_task(work)
         late = asyncio.create_task(self._clock.sleep(seconds))
