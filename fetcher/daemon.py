@@ -17,6 +17,7 @@ from fetcher.errors import FetcherError, SettingsError, StoreError
 from fetcher.metrics import Metrics
 from fetcher.models import Clock
 from fetcher.notify import Notifier
+from fetcher.nudge import Nudger
 from fetcher.refresh import Event, Stored
 from fetcher.scheduler import Leader, Pace
 from fetcher.service import open_transport, owner_name
@@ -26,6 +27,7 @@ from fetcher.supervise import supervise
 from fetcher.timetable import Timetable
 from fetcher.watches import Applied, apply_file
 from fetcher.web.app import serve
+from fetcher.web.webhooks import Webhooks
 
 __all__ = ["Daemon"]
 
@@ -63,7 +65,7 @@ class Daemon:
         self._metrics = metrics if metrics is not None else Metrics()
         self._pace = pace
         self._shield = Shield(tell_of(log))
-        self._leaders: list[Leader] = []
+        self._leaders: dict[str, Leader] = {}
         self._accounts: dict[str, Account] = {}
         self._spent: dict[str, int] = {}
         self._started = False
@@ -153,8 +155,9 @@ class Daemon:
                 open_transport(settings, self._clock, uniform=self._uniform)
             )
             self._accounts = open_accounts(settings, transport, self._clock, _PATIENCE)
+            nudger = Nudger(store, self._shield, self._clock, self._log, self._wake)
             if (address := settings.api.address) is not None:
-                token = settings.api.token
+                token, secret = settings.api.token, settings.github.webhook_secret
                 self.port = await stack.enter_async_context(
                     serve(
                         address,
@@ -163,14 +166,20 @@ class Daemon:
                         token=token.get_secret_value() if token is not None else None,
                         require_token=settings.api.require_token,
                         log=self._log,
+                        webhooks=Webhooks(
+                            secret.get_secret_value() if secret is not None else None,
+                            nudger,
+                            self._metrics,
+                            self._clock,
+                        ),
                     )
                 )
             stack.callback(self._notifier.close)
             timetable = Timetable(settings, self._uniform)
             await self._apply(store, settings, timetable)
             owner = owner_name()
-            self._leaders = [
-                Leader(
+            self._leaders = {
+                account.key: Leader(
                     account.key,
                     account.gate,
                     account.source,
@@ -186,20 +195,26 @@ class Daemon:
                     pace=self._pace,
                 )
                 for account in self._accounts.values()
-            ]
-            await self._live(store, timetable)
+            }
+            await self._live(store, timetable, nudger)
         return 128 + self.signals[1] if len(self.signals) > 1 else 0
 
-    async def _live(self, store: WriteStore, timetable: Timetable) -> None:
+    def _wake(self, account: str) -> None:
+        """Somebody asks for a poll: if its account's leader is here, it looks at once."""
+        if (leader := self._leaders.get(account)) is not None:
+            leader.wake()
+
+    async def _live(self, store: WriteStore, timetable: Timetable, nudger: Nudger) -> None:
         leading = [
             asyncio.create_task(self._supervised(f"leader of {key}", leader.run))
-            for key, leader in zip(self._accounts, self._leaders, strict=True)
+            for key, leader in self._leaders.items()
         ]
         beside = [
             asyncio.create_task(self._supervised(name, work))
             for name, work in (
                 ("pulse", lambda: self._pulse(store)),
                 ("reload", lambda: self._reloads(store, timetable)),
+                ("nudges", nudger.run),
                 ("watchdog", self._watchdog),
             )
         ]
@@ -220,7 +235,7 @@ class Daemon:
         self._notifier.stopping("draining")
         deadline = self._settings.service.drain
         self._log.info("draining", seconds=deadline)
-        for leader in self._leaders:
+        for leader in self._leaders.values():
             leader.stop()
         ended = asyncio.create_task(_all(leading))
         hastened = asyncio.create_task(self._hasten.wait())
@@ -282,7 +297,7 @@ class Daemon:
             else:
                 self._changed(fresh)
                 self._settings = fresh
-                for leader in self._leaders:
+                for leader in self._leaders.values():
                     leader.wake()
             finally:
                 self._metrics.reloaded(ok=ok)

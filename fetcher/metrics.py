@@ -1,7 +1,7 @@
 """Prometheus counters of what leaders commit; docs/metrics.md has every name.
 
-No label names a target: there may be millions. Labels are upstreams, outcomes, kinds, tasks and
-accounts, each of which is a small set.
+No label names a target: there may be millions. Labels are upstreams, outcomes, kinds, tasks,
+events and accounts, each of which is a small set.
 """
 
 from typing import Final
@@ -17,6 +17,7 @@ __all__ = ["Metrics"]
 
 _UPSTREAMS: Final = ("github", "ncbi")
 _OUTCOMES: Final = tuple(map(str, OutcomeKind))
+_EVENTS: Final = ("create", "delete", "ping", "release", "repository")
 _SECONDS: Final = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 1800.0)
 _LATE: Final = (0.1, 0.5, 1.0, 2.0, 5.0, 15.0, 60.0, 300.0, 900.0, 3600.0, 21600.0, 86400.0)
 
@@ -99,6 +100,12 @@ class Metrics:
         self._reloads = Counter(
             "fetcher_reloads", "Reloads of the settings.", ("result",), registry=registry
         )
+        self._webhooks = Counter(
+            "fetcher_webhooks",
+            "Deliveries of webhooks, by what was done with them.",
+            ("event", "result"),
+            registry=registry,
+        )
 
     def polled(self, upstream: str, outcome: str, seconds: float, late: float | None) -> None:
         """A target's poll was committed; `late` None: nobody watches it."""
@@ -148,6 +155,11 @@ class Metrics:
     def reloaded(self, *, ok: bool) -> None:
         """The settings were read again."""
         self._reloads.labels("ok" if ok else "refused").inc()
+
+    def webhook(self, event: str, result: str) -> None:
+        """A delivery came; no event: nothing of it was believed."""
+        event = event if event in _EVENTS else "other" if event else "unknown"
+        self._webhooks.labels(event, result).inc()
 
     def render(self, accept: str) -> tuple[bytes, str]:
         """The body and its content type: OpenMetrics for who asks for it."""

@@ -63,6 +63,7 @@ ROOMS: Mapping[str, set[str]] = {
     },
     "fetcher.timetable": {"fetcher.config", "fetcher.policy"},
     "fetcher.relay": {"fetcher.refresh", "fetcher.shield", "fetcher.store.protocol"},
+    "fetcher.nudge": {"fetcher.shield", "fetcher.store.protocol", "structlog"},
     "fetcher.supervise": {"structlog"},
     "fetcher.watches": {"fetcher.store.protocol"},
     "fetcher.scheduler": {
@@ -93,6 +94,7 @@ ROOMS: Mapping[str, set[str]] = {
         "fetcher.config",
         "fetcher.metrics",
         "fetcher.notify",
+        "fetcher.nudge",
         "fetcher.refresh",
         "fetcher.scheduler",
         "fetcher.service",

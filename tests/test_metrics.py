@@ -22,6 +22,9 @@ def used() -> Metrics:
     metrics.store_failure()
     metrics.restarted("pulse")
     metrics.reloaded(ok=False)
+    metrics.webhook("release", "accepted")
+    metrics.webhook("push", "ignored")
+    metrics.webhook("", "forged")
     return metrics
 
 
@@ -38,6 +41,9 @@ def test_what_was_counted_is_rendered() -> None:
         'fetcher_account_remaining_requests{account="github:anonymous"} 7.0',
         'fetcher_poll_lateness_seconds_sum{upstream="github"} 3.0',
         "fetcher_store_up 1.0",
+        'fetcher_webhooks_total{event="release",result="accepted"} 1.0',
+        'fetcher_webhooks_total{event="other",result="ignored"} 1.0',
+        'fetcher_webhooks_total{event="unknown",result="forged"} 1.0',
     ):
         assert line in text, line
     _, content_type = used().render("application/openmetrics-text; version=1.0.0")
@@ -47,7 +53,7 @@ def test_what_was_counted_is_rendered() -> None:
 def test_no_label_names_a_target() -> None:
     """There may be millions of them."""
     text = used().render("")[0].decode()
-    bounded = {"upstream", "outcome", "kind", "change", "account", "task", "result"}
+    bounded = {"upstream", "outcome", "kind", "change", "account", "task", "result", "event"}
     for family in text_string_to_metric_families(text):
         for sample in family.samples:
             assert set(sample.labels) <= bounded | {"le", "version"}

@@ -1,10 +1,11 @@
-"""The daemon's HTTP server: health, readiness, metrics.
+"""The daemon's HTTP server: health, readiness, metrics, webhooks.
 
-=============  ==================================================================
-``/healthz``   200 while the process serves
-``/readyz``    200 when it polls and its store works, else 503 and why not
-``/metrics``   Prometheus; wants the token where `api.require_token` is set
-=============  ==================================================================
+=======================  ========================================================
+``/healthz``             200 while the process serves
+``/readyz``              200 when it polls and its store works, else 503 and why not
+``/metrics``             Prometheus; wants the token where `api.require_token` is set
+``/v1/webhooks/github``  deliveries of GitHub: see `fetcher.web.webhooks`
+=======================  ========================================================
 """
 
 import hmac
@@ -19,11 +20,15 @@ from structlog.typing import FilteringBoundLogger
 from fetcher.errors import UsageError
 from fetcher.metrics import Metrics
 from fetcher.web.problems import NO_STORE, problem, problems
+from fetcher.web.webhooks import PATH, Webhooks
 
 __all__ = ["Health", "serve"]
 
 _CLOSING_SECONDS = 1.0
 _KEEP_ALIVE_SECONDS = 30.0
+# How long the rest of a refused body is read and thrown away: who is cut off while sending may
+# never see the answer.
+_LINGERING_SECONDS = 1.0
 
 
 class Health(Protocol):
@@ -43,6 +48,7 @@ async def serve(
     token: str | None,
     require_token: bool,
     log: FilteringBoundLogger,
+    webhooks: Webhooks | None = None,
 ) -> AsyncIterator[int]:
     """Serves until the block ends; gives the port. An empty host is every address.
 
@@ -70,11 +76,16 @@ async def serve(
     app.router.add_get("/healthz", healthz)
     app.router.add_get("/readyz", readyz)
     app.router.add_get("/metrics", prometheus)
+    if webhooks is not None:
+        app.router.add_post(PATH, webhooks.handle)
     runner = web.AppRunner(
         app,
         access_log=None,
         shutdown_timeout=_CLOSING_SECONDS,
         keepalive_timeout=_KEEP_ALIVE_SECONDS,
+        lingering_time=_LINGERING_SECONDS,
+        # Signatures are over the body as it came, and a small one can unpack to a huge one.
+        auto_decompress=False,
     )
     await runner.setup()
     try:
