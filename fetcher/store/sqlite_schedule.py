@@ -213,6 +213,10 @@ class SqliteSchedule(SqliteLeases):
         """See `WriteStore`."""
 
         async def body() -> None:
+            # Those that no leader is left to drop.
+            await self._writer.execute(
+                "DELETE FROM requests WHERE expires_at <= ?", (milliseconds(request.asked_at),)
+            )
             await self._writer.execute(
                 "INSERT INTO requests VALUES (?, ?, ?, ?, 0, ?)",
                 (

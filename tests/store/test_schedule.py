@@ -9,7 +9,7 @@ from fetcher.errors import LeaseLost
 from fetcher.models import PollRequest, PollResult, TargetState, Watch, Wish
 from fetcher.store import WriteStore
 from tests.clock import FakeClock
-from tests.store.build import state, take
+from tests.store.build import KEY, state, take
 
 MINUTE = timedelta(minutes=1)
 
@@ -161,6 +161,60 @@ async def test_a_request_that_nobody_waits_for_is_dropped(
     await store.ask(PollRequest("1", "a", ("x",), False, now, now - timedelta(seconds=1)))
     assert not await store.asked("a")
     assert await store.request("1") is None
+
+
+async def test_requests_to_an_account_that_nobody_leads_are_dropped(store: WriteStore) -> None:
+    """By whoever asks next, of whichever account."""
+    now = await store.now()
+    await store.ask(PollRequest("1", "a", ("x",), False, now, now + MINUTE))
+    later = now + timedelta(hours=1)
+    await store.ask(PollRequest("2", "b", ("x",), False, later, later + MINUTE))
+    assert await store.request("1") is None
+    assert await store.request("2") is not None
+
+
+async def test_what_is_due_next(store: WriteStore) -> None:
+    """The earliest of an account's own, queries aside; nothing where nothing is watched."""
+    lease = await take(store)
+    now = await store.now()
+    dues = {"github:a/a": 1, "github:b/b": 5, "github:c/c": 9, "ncbi:nuccore?x": 7}
+    states = [
+        state(id=key, key=key, names=(key,), next_due=now + minutes * MINUTE)
+        for key, minutes in dues.items()
+    ]
+    await store.save_targets(lease, states)
+    assert await store.upcoming("a", now) is None
+    await store.wish("file", [Wish(key, key, "a", 60.0) for key in dues])
+    assert await store.upcoming("a", now) == now + MINUTE
+    assert await store.upcoming("a", now + MINUTE) == now + 5 * MINUTE
+    assert await store.upcoming("a", now + 5 * MINUTE) == now + 9 * MINUTE
+    assert await store.upcoming("b", now) is None
+
+
+async def test_only_what_is_as_it_was_known_is_merely_advanced(store: WriteStore) -> None:
+    """A state made from an older one is refused or saved whole, never half."""
+    lease = await take(store)
+    now = await store.now()
+    old = state(last_attempt=now, token=lease.token, account="a")
+    await store.save_targets(lease, [old])
+    new = replace(
+        old, last_attempt=now + MINUTE, records=9, rhythm={"changes": 1.1, "seconds": 0.3}
+    )
+    assert not await store.save_targets(lease, [new], known={old.id: old})
+    assert await store.target(KEY) == new
+    # Voided meanwhile: the cursor stays away, because the poll said nothing of it.
+    await store.void(lease, [KEY])
+    newer = replace(new, last_attempt=now + 2 * MINUTE, records=10)
+    assert not await store.save_targets(lease, [newer], known={new.id: new})
+    assert await store.target(KEY) == replace(newer, cursor=None)
+    # Made from a state that is not the stored one: all of it is written.
+    other = replace(newer, last_attempt=now + 3 * MINUTE, cursor={"etag": "y"}, records=11)
+    known = replace(other, last_attempt=now + MINUTE)
+    assert not await store.save_targets(lease, [other], known={other.id: known})
+    assert await store.target(KEY) == other
+    stranger = await take(store, "b")
+    early = replace(other, last_attempt=now, account="b", token=stranger.token)
+    assert await store.save_targets(stranger, [early], known={KEY: early}) == [KEY]
 
 
 async def test_accounts_tell_who_leads(store: WriteStore) -> None:

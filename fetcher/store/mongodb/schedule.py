@@ -193,8 +193,11 @@ class MongoSchedule(MongoLeases):
 
     async def ask(self, request: PollRequest) -> None:
         """See `WriteStore`."""
+        requests = self._database["requests"]
+        # Those that no leader is left to drop.
         with mapped(self._where):
-            await self._database["requests"].insert_one(request_document(request))
+            await requests.delete_many({"expires_at": {"$lte": request.asked_at}})
+            await requests.insert_one(request_document(request))
 
     async def asked(self, account: str) -> Sequence[PollRequest]:
         """See `WriteStore`."""
