@@ -4,13 +4,13 @@ import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Protocol
 
 from fetcher.errors import RateLimited
 from fetcher.models import Clock
 from fetcher.policy.budget import Budget, Ticket
 
-__all__ = ["Gate", "Wait"]
+__all__ = ["Door", "DoubleDoor", "Gate", "Wait"]
 
 # Waits shorter than this are the account's own pace and not worth a word.
 _WORTH_TELLING = 1.0
@@ -24,6 +24,35 @@ class Wait:
 
     seconds: float
     reason: str
+
+
+class Door(Protocol):
+    """What the holder of an account's lease sees of its gates."""
+
+    @property
+    def spent(self) -> int:
+        """Requests, or points, that were let through."""
+        ...
+
+    def held_while(self, may_send: Callable[[], bool]) -> None:
+        """Lets requests through only while this says so: while the account's lease is ours."""
+        ...
+
+    def closed_for(self) -> float:
+        """Seconds until a request may go, as far as is known; 0.0 means now."""
+        ...
+
+    def room(self) -> int | None:
+        """Targets that may be polled before the next reset, where the server says it."""
+        ...
+
+    def dump(self) -> dict[str, Any]:
+        """What the next holder of the account's lease must know."""
+        ...
+
+    def load(self, state: Mapping[str, Any], *, silent_for: float | None = None) -> None:
+        """Takes over what the last holder of the lease left; see `Budget.load`."""
+        ...
 
 
 class Gate:
@@ -40,6 +69,7 @@ class Gate:
         self._may_send: Callable[[], bool] = lambda: True
         self._queue = asyncio.Lock()
         self._slots = asyncio.Semaphore(in_flight)
+        self._told: list[Callable[[float], None]] = []
 
     async def enter(
         self, cost: int, until: float, on_wait: Callable[[Wait], None] | None = None
@@ -113,7 +143,19 @@ class Gate:
 
     def limited(self, wait: float, *, named: bool) -> float:
         """The server limits the account; gives the seconds that nothing goes."""
-        return self._budget.limited(self._clock.monotonic(), wait, named=named)
+        now = self._clock.monotonic()
+        wait = self._budget.limited(now, wait, named=named)
+        for tell in self._told:
+            tell(wait)
+        return wait
+
+    def park(self, seconds: float) -> None:
+        """Nothing goes for so long."""
+        self._budget.park(self._clock.monotonic() + seconds)
+
+    def tell_limits(self, tell: Callable[[float], None]) -> None:
+        """Tells of the seconds that each limit takes."""
+        self._told.append(tell)
 
     def went_well(self) -> None:
         """An answer was accepted."""
@@ -139,3 +181,47 @@ class Gate:
         """Takes over what the last holder of the lease left; see `Budget.load`."""
         now, epoch = self._clock.monotonic(), self._clock.time()
         self._budget.load(state, now, epoch, silent_for=silent_for)
+
+
+class DoubleDoor:
+    """Two gates of one account; most goes through `main`, `each` of its requests for many targets.
+
+    A limit of either closes both: GitHub counts requests and points apart, and some limits
+    together. The other's budget is kept under `name`.
+    """
+
+    def __init__(self, main: Gate, other: Gate, name: str, *, each: int) -> None:
+        main.tell_limits(other.park)
+        other.tell_limits(main.park)
+        self._main = main
+        self._other = other
+        self._name = name
+        self._each = each
+
+    @property
+    def spent(self) -> int:
+        """See `Door`."""
+        return self._main.spent + self._other.spent
+
+    def held_while(self, may_send: Callable[[], bool]) -> None:
+        """See `Door`."""
+        self._main.held_while(may_send)
+        self._other.held_while(may_send)
+
+    def closed_for(self) -> float:
+        """See `Door`."""
+        return self._main.closed_for()
+
+    def room(self) -> int | None:
+        """See `Door`."""
+        left = self._main.room()
+        return left * self._each if left is not None else None
+
+    def dump(self) -> dict[str, Any]:
+        """See `Door`."""
+        return {**self._main.dump(), self._name: self._other.dump()}
+
+    def load(self, state: Mapping[str, Any], *, silent_for: float | None = None) -> None:
+        """See `Door`."""
+        self._main.load(state, silent_for=silent_for)
+        self._other.load(state.get(self._name, {}), silent_for=silent_for)

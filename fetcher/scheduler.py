@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 from structlog.typing import FilteringBoundLogger
 
 from fetcher.errors import LeaseLost, StoreError
-from fetcher.gate import Gate
+from fetcher.gate import Door
 from fetcher.leases import Tenure, hold
 from fetcher.models import (
     Clock,
@@ -91,7 +91,7 @@ class Leader:
     def __init__(
         self,
         account: str,
-        gate: Gate,
+        gate: Door,
         source: Source,
         *,
         store: WriteStore,

@@ -55,7 +55,7 @@ class HttpSettings:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What to ask, through which gate.
+    """What to ask, through which gate; a POST has a form or a body.
 
     `secret_headers` go to the host of `url` alone, and never show in a repr.
     """
@@ -64,6 +64,7 @@ class Request:
     url: str
     gate: Gate
     form: tuple[tuple[str, str], ...] | None = field(default=None, repr=False)
+    body: bytes | None = field(default=None, repr=False)
     headers: Mapping[str, str] = field(default_factory=dict)
     secret_headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     cost: int = 1
@@ -373,7 +374,7 @@ class Transport:
                 return await session.request(
                     request.method,
                     url,
-                    data=request.form,
+                    data=request.form if request.body is None else request.body,
                     headers=headers,
                     allow_redirects=False,
                     proxy=self._proxy(url),

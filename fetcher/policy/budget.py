@@ -12,7 +12,7 @@ from typing import Any
 
 from fetcher.policy.verdict import LONGEST_WAIT, server_time
 
-__all__ = ["Budget", "Ticket", "github_budget", "ncbi_budget"]
+__all__ = ["Budget", "Ticket", "github_budget", "graphql_budget", "ncbi_budget"]
 
 # How long a request may be on its way before it is taken to have arrived.
 SLACK = 0.5
@@ -207,6 +207,15 @@ def github_budget() -> Budget:
     https://docs.github.com/en/rest/using-the-rest-api/rate-limits-for-the-rest-api
     """
     return Budget(15, 1.0, told=True)
+
+
+def graphql_budget() -> Budget:
+    """GitHub's secondary limit for GraphQL: 2,000 points a minute; see `github_budget`.
+
+    The hourly quota (5,000 points and more) is learned from the headers.
+    https://docs.github.com/en/graphql/overview/rate-limits-and-query-limits-for-the-graphql-api
+    """
+    return Budget(33, 1.0, told=True)
 
 
 def ncbi_budget(requests_per_second: float) -> Budget:

@@ -36,6 +36,7 @@ __all__ = [
     "Verdict",
     "asked_wait",
     "judge_github",
+    "judge_limited",
     "judge_ncbi",
     "server_time",
 ]
@@ -175,6 +176,14 @@ def judge_github(reply: Reply, now: float) -> Verdict:
         case _:
             text = f"GitHub answered {status}: {said or 'without a reason'}"
             return Fail(Refused(text, evidence))
+
+
+def judge_limited(reply: Reply, now: float) -> Limited:
+    """The verdict on a limit that GitHub tells of in the body of a good answer."""
+    wait = _named_wait(reply.headers, now)
+    if wait is None:
+        return _limited("GitHub", SECONDARY_WAIT, now, reply.evidence(), named=False)
+    return _limited("GitHub", wait, now, reply.evidence())
 
 
 def judge_ncbi(reply: Reply, now: float) -> Verdict:

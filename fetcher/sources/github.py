@@ -5,7 +5,7 @@ https://docs.github.com/en/rest/using-the-rest-api/best-practices-for-using-the-
 """
 
 import re
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Collection, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any, Final, Generic, Literal, TypeVar
@@ -32,7 +32,7 @@ from fetcher.sources.wire_github import (
 from fetcher.targets import Target
 from fetcher.transport import Request, Transport
 
-__all__ = ["GithubSource"]
+__all__ = ["GithubSource", "gone", "owned_prefix"]
 
 T = TypeVar("T")
 
@@ -291,22 +291,19 @@ class GithubSource:
         A deletion while pages are listed moves a release to a page already read; so after
         several pages (not `sure`) only what a second listing lacks as well is gone.
         """
-        prefix = f"github:{poll.repository.id}:"
-        owned = poll.known.owned(kind, prefix, poll.target.key)
-        mine = [id_ async for id_ in owned if id_ not in seen]
+        id_, key = poll.repository.id, poll.target.key
+        mine, theirs = await gone(poll.known, kind, id_, key, seen)
         if mine and not sure:
             listed: set[str] = set()
             url: str | None = _releases_url(self._api_url, poll)
             while url is not None:
                 page = await self._get(url, parse_releases)
-                listed.update(f"{prefix}{wire.id}" for wire in _there(page))
+                listed.update(f"{owned_prefix(id_)}{wire.id}" for wire in _there(page))
                 url = page.next_url
-            mine = [id_ for id_ in mine if id_ not in listed]
+            mine = tuple(each for each in mine if each not in listed)
         if mine:
-            yield poll.chunk(kind, withdrawn=tuple(mine))
-        # Records of another repository, which had the name before, are not this target's.
-        ids = poll.known.ids(kind, poll.target.key)
-        if theirs := tuple([id_ async for id_ in ids if not id_.startswith(prefix)]):
+            yield poll.chunk(kind, withdrawn=mine)
+        if theirs:
             yield poll.chunk(kind, detached=theirs)
 
     async def _latest(self, poll: _Poll) -> int | None:
@@ -382,3 +379,21 @@ def _there(answer: _Answer[T]) -> T:
     if answer.value is None:
         raise Malformed(f"GitHub answered 304 to an unconditional request for {answer.url}")
     return answer.value
+
+
+def owned_prefix(repository_id: int) -> str:
+    """How the ids of a repository's records begin, whatever its name."""
+    return f"github:{repository_id}:"
+
+
+async def gone(
+    known: Known, kind: Kind, repository_id: int, key: str, seen: Collection[str]
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """What a whole listing lacks: records of this repository, and those of another one.
+
+    The latter had the name (`key`) before, so they are this target's no longer.
+    """
+    prefix = owned_prefix(repository_id)
+    owned, held = known.owned(kind, prefix, key), known.ids(kind, key)
+    mine = tuple([id_ async for id_ in owned if id_ not in seen])
+    return mine, tuple([id_ async for id_ in held if not id_.startswith(prefix)])

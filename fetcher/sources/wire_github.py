@@ -9,13 +9,16 @@ from typing import Annotated, TypeVar
 
 from pydantic import AfterValidator, AwareDatetime, BaseModel, TypeAdapter, ValidationError
 
+from fetcher.documents import Content
 from fetcher.errors import Evidence, Malformed
 from fetcher.models import Record
 from fetcher.policy.digest import digest
 
 __all__ = [
     "Limits",
+    "Login",
     "Repository",
+    "Time",
     "WireRelease",
     "WireTag",
     "parse_limits",
@@ -23,6 +26,7 @@ __all__ = [
     "parse_releases",
     "parse_repository",
     "parse_tags",
+    "release_content",
     "release_record",
     "tag_record",
 ]
@@ -48,7 +52,9 @@ class Limits(BaseModel):
     resources: _Resources
 
 
-class _Login(BaseModel):
+class Login(BaseModel):
+    """Whoever did something."""
+
     login: str
 
 
@@ -86,7 +92,7 @@ class WireRelease(BaseModel):
     draft: bool
     prerelease: bool
     immutable: bool = False
-    author: _Login | None = None
+    author: Login | None = None
     created_at: Time
     published_at: Time | None = None
     updated_at: Time | None = None
@@ -102,6 +108,11 @@ class WireTag(BaseModel):
 
     name: str
     commit: _Commit
+
+    @classmethod
+    def of(cls, name: str, sha: str) -> "WireTag":
+        """The same as told elsewhere."""
+        return cls(name=name, commit=_Commit(sha=sha))
 
 
 _LIMITS = TypeAdapter(Limits)
@@ -139,36 +150,78 @@ def parse_tags(body: bytes, evidence: Evidence) -> Sequence[WireTag]:
 def release_record(wire: WireRelease, repository: Repository) -> Record:
     """The record of a release; the order of its assets and their counters are no content."""
     assets = sorted(wire.assets, key=lambda asset: (asset.name, asset.id))
+    return release_content(
+        repository,
+        release_id=wire.id,
+        tag=wire.tag_name,
+        name=wire.name,
+        body=wire.body,
+        draft=wire.draft,
+        prerelease=wire.prerelease,
+        immutable=wire.immutable,
+        author=wire.author.login if wire.author is not None else None,
+        html_url=wire.html_url,
+        created_at=wire.created_at,
+        published_at=wire.published_at,
+        updated_at=wire.updated_at,
+        assets=[_asset(asset) for asset in assets],
+        told=[
+            {**_asset(asset), "id": asset.id, "label": asset.label, "state": asset.state}
+            for asset in assets
+        ],
+        source_url=wire.url,
+    )
+
+
+def release_content(
+    repository: Repository,
+    *,
+    release_id: int,
+    tag: str,
+    name: str | None,
+    body: str | None,
+    draft: bool,
+    prerelease: bool,
+    immutable: bool,
+    author: str | None,
+    html_url: str,
+    created_at: datetime,
+    published_at: datetime | None,
+    updated_at: datetime | None,
+    assets: Sequence[Content],
+    told: Sequence[Content] | None,
+    source_url: str,
+) -> Record:
+    """The record of a release, whichever way it came; `told` are assets with all that REST tells.
+
+    An empty text is none: the two ways tell it differently. Its author is told beside the
+    content: a bot's login is "name[bot]" here and "name" there.
+    """
     content = {
         "repository": repository.full_name,
         "repository_id": repository.id,
-        "release_id": wire.id,
-        "tag": wire.tag_name,
-        "name": wire.name,
-        "body": wire.body,
-        "draft": wire.draft,
-        "prerelease": wire.prerelease,
-        "immutable": wire.immutable,
+        "release_id": release_id,
+        "tag": tag,
+        "name": name or None,
+        "body": body or None,
+        "draft": draft,
+        "prerelease": prerelease,
+        "immutable": immutable,
         "private": repository.private,
-        "author": wire.author.login if wire.author is not None else None,
-        "html_url": wire.html_url,
-        "created_at": wire.created_at,
-        "published_at": wire.published_at,
-        "updated_at": wire.updated_at,
-        "assets": [_asset(asset) for asset in assets],
+        "html_url": html_url,
+        "created_at": created_at,
+        "published_at": published_at,
+        "updated_at": updated_at,
+        "assets": assets,
     }
-    told = [
-        {**_asset(asset), "id": asset.id, "label": asset.label, "state": asset.state}
-        for asset in assets
-    ]
     return Record(
-        id=f"github:{repository.id}:{wire.id}",
+        id=f"github:{repository.id}:{release_id}",
         kind="release",
         content=content,
-        source_url=wire.url,
+        source_url=source_url,
         digest=digest(content),
-        upstream_version=(0, wire.updated_at),
-        extra={"assets": told},
+        upstream_version=(0, updated_at),
+        extra={"author": author, **({"assets": told} if told is not None else {})},
     )
 
 
