@@ -5,13 +5,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from fetcher.config import Settings
-from fetcher.errors import UsageError
-from fetcher.gate import Gate
+from fetcher.config import GithubAccount, Settings
+from fetcher.gate import Door, DoubleDoor, Gate
 from fetcher.models import Clock, Source
-from fetcher.policy.budget import github_budget, ncbi_budget
+from fetcher.policy.budget import github_budget, graphql_budget, ncbi_budget
+from fetcher.sources.credentials import Anonymous, Credentials, Installation, Token
 from fetcher.sources.eutils import Eutils
 from fetcher.sources.github import GithubSource
+from fetcher.sources.github_batches import BatchedGithubSource
+from fetcher.sources.graphql import Graphql
 from fetcher.sources.ncbi import NcbiSource
 from fetcher.targets import Target, Upstream
 from fetcher.transport import Transport
@@ -33,7 +35,7 @@ class Account:
 
     key: str
     upstream: Upstream
-    gate: Gate
+    gate: Door
     source: ReachableSource
 
 
@@ -85,22 +87,67 @@ def _github(
 ) -> tuple[Account, ...]:
     accounts = []
     for account in settings.github.all_accounts:
-        if account.app is not None:
-            text = f"the GitHub account {account.name} is an App, which this version cannot use yet"
-            raise UsageError(text)
-        token = account.token.get_secret_value() if account.token is not None else None
         # GitHub allows 100 at once for REST and GraphQL together, and asks to be spared.
         gate = Gate(f"GitHub account {account.name}", github_budget(), clock, in_flight=20)
-        source = GithubSource(
+        api_url = settings.github.api_url
+        credentials = _credentials(account, transport, gate, clock, api_url, patience)
+        rest = GithubSource(
             transport,
             gate,
-            api_url=settings.github.api_url,
-            token=token,
+            api_url=api_url,
+            credentials=credentials,
             identity=account.identity,
             patience=patience,
         )
-        accounts.append(Account(f"github:{account.identity}", "github", gate, source))
+        key = f"github:{account.identity}"
+        if isinstance(credentials, Anonymous):
+            accounts.append(Account(key, "github", gate, rest))
+            continue
+        name = f"GitHub account {account.name} (GraphQL)"
+        points = Gate(name, graphql_budget(), clock, in_flight=8)
+        graphql = Graphql(
+            transport,
+            points,
+            url=graphql_url(api_url),
+            credentials=credentials,
+            patience=patience,
+        )
+        batched = BatchedGithubSource(graphql, rest, api_url=api_url, identity=account.identity)
+        # A check of a hundred repositories is a point, a changed one takes a third of one.
+        door = DoubleDoor(points, gate, "rest", each=50)
+        accounts.append(Account(key, "github", door, batched))
     return tuple(accounts)
+
+
+def _credentials(
+    account: GithubAccount,
+    transport: Transport,
+    gate: Gate,
+    clock: Clock,
+    api_url: str,
+    patience: float,
+) -> Credentials:
+    if account.app is not None:
+        return Installation(
+            transport,
+            gate,
+            clock,
+            api_url=api_url,
+            app_id=account.app.app_id,
+            installation_id=account.app.installation_id,
+            private_key=account.app.private_key.get_secret_value(),
+            patience=patience,
+        )
+    return Token(account.token.get_secret_value()) if account.token is not None else Anonymous()
+
+
+def graphql_url(api_url: str) -> str:
+    """Where GraphQL is beside REST; on GitHub Enterprise Server beside `/api/v3`.
+
+    https://docs.github.com/en/enterprise-server@latest/graphql/guides/forming-calls-with-graphql
+    """
+    base = api_url.rstrip("/")
+    return f"{base.removesuffix('/v3')}/graphql"
 
 
 def _ncbi(

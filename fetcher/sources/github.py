@@ -17,6 +17,7 @@ from fetcher.fan import fan_out
 from fetcher.gate import Gate
 from fetcher.models import Chunk, Due, Known, Outcome, OutcomeKind, Record
 from fetcher.policy.verdict import Accept, Reply, Retry, Verdict, judge_github
+from fetcher.sources.credentials import Anonymous, Credentials, shown
 from fetcher.sources.outcomes import AccountStop, ended_by
 from fetcher.sources.wire_github import (
     Repository,
@@ -30,7 +31,7 @@ from fetcher.sources.wire_github import (
     tag_record,
 )
 from fetcher.targets import Target
-from fetcher.transport import Request, Transport
+from fetcher.transport import Request, Response, Transport
 
 __all__ = ["GithubSource", "gone", "owned_prefix"]
 
@@ -81,7 +82,7 @@ class _Poll:
 class GithubSource:
     """All releases of repositories, or their tags where there is no release.
 
-    `token` goes out as a bearer token and nowhere else; `identity` names it without telling it
+    `credentials` go to its host and nowhere else; `identity` names them without telling them
     (ETags differ by token, so an ETag is only sent with the token that got it). `patience` is
     how long, in seconds, one request may wait for a limit.
     """
@@ -92,7 +93,7 @@ class GithubSource:
         gate: Gate,
         *,
         api_url: str,
-        token: str | None,
+        credentials: Credentials,
         identity: str,
         patience: float,
         workers: int = 8,
@@ -100,7 +101,7 @@ class GithubSource:
         self._transport = transport
         self._gate = gate
         self._api_url = api_url
-        self._token = token
+        self._credentials = credentials
         self._identity = identity
         self._patience = patience
         self._workers = workers
@@ -139,9 +140,10 @@ class GithubSource:
             # GitHub Enterprise Server with its limits off.
             return f"{self._api_url}: reachable, no rate limit"
         core = _there(answer).resources.core
+        bare = "; no token is set" if isinstance(self._credentials, Anonymous) else ""
         return (
             f"{self._api_url}: {core.remaining:,} of {core.limit:,} requests an hour left, "
-            f"new ones at {core.reset:%H:%M} UTC" + ("" if self._token else "; no token is set")
+            f"new ones at {core.reset:%H:%M} UTC{bare}"
         )
 
     async def _repository(self, due: Due, known: Known) -> AsyncGenerator[Chunk | Outcome, None]:
@@ -348,9 +350,12 @@ class GithubSource:
             raise Malformed(
                 "GitHub names a page on another host, which is not followed", Evidence(url=url)
             )
-        secret = {"Authorization": f"Bearer {self._token}"} if self._token else {}
-        request = Request("GET", url, self._gate, headers=headers, secret_headers=secret)
-        response = await self._transport.send(request, judge, patience=self._patience)
+
+        async def send(secret: Mapping[str, str]) -> Response:
+            request = Request("GET", url, self._gate, headers=headers, secret_headers=secret)
+            return await self._transport.send(request, judge, patience=self._patience)
+
+        response = await shown(self._credentials, send)
         follow = _NEXT.search(response.headers.get("link", ""))
         return _Answer(
             value=parsed[0] if response.status != 304 else None,

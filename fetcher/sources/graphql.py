@@ -19,7 +19,8 @@ from fetcher.policy.verdict import (
     judge_github,
     judge_limited,
 )
-from fetcher.transport import Request, Transport
+from fetcher.sources.credentials import Credentials, shown
+from fetcher.transport import Request, Response, Transport
 
 __all__ = ["Answer", "Graphql", "Said", "TooMuch", "UnknownField", "is_too_much"]
 
@@ -66,19 +67,25 @@ def is_too_much(said: Said) -> bool:
 
 
 class Graphql:
-    """Asks GitHub's GraphQL API with one token.
+    """Asks GitHub's GraphQL API for one account.
 
     `gate` holds its points, which are counted apart from REST's requests. `patience` is how long,
     in seconds, one query may wait for a limit.
     """
 
     def __init__(
-        self, transport: Transport, gate: Gate, *, url: str, token: str, patience: float
+        self,
+        transport: Transport,
+        gate: Gate,
+        *,
+        url: str,
+        credentials: Credentials,
+        patience: float,
     ) -> None:
         self._transport = transport
         self._gate = gate
         self._url = url
-        self._token = token
+        self._credentials = credentials
         self._patience = patience
 
     async def ask(self, document: str, variables: Mapping[str, object], cost: int) -> Answer:
@@ -104,16 +111,21 @@ class Graphql:
             answers[:] = [found]
             return _judge(found, reply, now)
 
-        request = Request(
-            "POST",
-            self._url,
-            self._gate,
-            body=json.dumps({"query": document, "variables": variables}).encode(),
-            headers={"Content-Type": "application/json", "Accept": "application/json"},
-            secret_headers={"Authorization": f"Bearer {self._token}"},
-            cost=cost,
-        )
-        await self._transport.send(request, judge, patience=self._patience)
+        body = json.dumps({"query": document, "variables": variables}).encode()
+
+        async def send(secret: Mapping[str, str]) -> Response:
+            request = Request(
+                "POST",
+                self._url,
+                self._gate,
+                body=body,
+                headers={"Content-Type": "application/json", "Accept": "application/json"},
+                secret_headers=secret,
+                cost=cost,
+            )
+            return await self._transport.send(request, judge, patience=self._patience)
+
+        await shown(self._credentials, send)
         return answers[0]
 
 
