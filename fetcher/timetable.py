@@ -6,7 +6,7 @@ from datetime import datetime
 from fetcher.config import Settings
 from fetcher.models import Due, Every, OutcomeKind, TargetState
 from fetcher.policy.rhythm import Rhythm
-from fetcher.policy.schedule import next_due
+from fetcher.policy.schedule import next_due, share
 from fetcher.targets import Target
 
 __all__ = ["UNWATCHED_EVERY", "Timetable"]
@@ -64,12 +64,16 @@ class Timetable:
         return Due(Target.of(state.key), state, self.overdue(state, now))
 
     def overdue(self, state: TargetState, now: datetime) -> bool:
-        """Whether a repository's full listing is due, which finds edits and deletions far back."""
+        """Whether a repository's full listing is due, which finds edits and deletions far back.
+
+        What was listed together parts: each has its own time in the last quarter of the period.
+        """
         if not state.key.startswith("github:") or state.last_success is None:
             return False
         if state.reconciled_at is None:
             return True
-        return (now - state.reconciled_at).total_seconds() >= self._reconcile
+        period = self._reconcile * (1.0 - share(state.id) / 4)
+        return (now - state.reconciled_at).total_seconds() >= period
 
     def asked(self, target: Target, state: TargetState | None, now: datetime, *, full: bool) -> Due:
         """A target that somebody asks for now."""

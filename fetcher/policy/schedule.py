@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from fetcher.models import OutcomeKind
 from fetcher.policy.retry import Uniform
 
-__all__ = ["next_due", "spread"]
+__all__ = ["next_due", "share", "spread"]
 
 # These say that something must change before another poll can end better.
 _SETTLED = (OutcomeKind.NOT_FOUND, OutcomeKind.BLOCKED, OutcomeKind.UNAUTHORIZED)
@@ -61,9 +61,18 @@ def spread(key: str, now: datetime, every: float) -> datetime:
     """
     # In whole milliseconds, as stores keep them: who is polled just then is not before its phase.
     period = round(every * 1e3) or 1
-    hashed = hashlib.blake2b(key.encode("utf-8", "surrogatepass"), digest_size=8)
     since = (now - _EPOCH) // _MILLISECOND
-    ahead = (int.from_bytes(hashed.digest()) - since) % period or period
+    ahead = (_hashed(key) - since) % period or period
     if 2 * ahead < period:
         ahead = (ahead + period) // 2
     return _EPOCH + (since + ahead) * _MILLISECOND
+
+
+def share(key: str) -> float:
+    """A number from 0 to 1, always the same for a key, evenly spread over keys."""
+    return _hashed(key) / 2**64
+
+
+def _hashed(key: str) -> int:
+    encoded = key.encode("utf-8", "surrogatepass")
+    return int.from_bytes(hashlib.blake2b(encoded, digest_size=8).digest())
