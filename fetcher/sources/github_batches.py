@@ -16,7 +16,7 @@ from fetcher.models import Chunk, Due, Known, Outcome, OutcomeKind
 from fetcher.policy.batches import BatchSize, halves
 from fetcher.sources.github import GithubSource
 from fetcher.sources.github_pages import HOPELESS, Listing, Pages
-from fetcher.sources.graphql import Answer, Graphql, Said, TooMuch, is_too_much
+from fetcher.sources.graphql import Answer, Graphql, NoGraphql, Said, TooMuch, is_too_much
 from fetcher.sources.outcomes import AccountStop, ended_by
 from fetcher.sources.wire_graphql import (
     check_document,
@@ -46,6 +46,7 @@ class BatchedGithubSource:
         self._rest = rest
         self._identity = identity
         self._checked = BatchSize(CHECKED)
+        self._absent = False
         self._pages = Pages(graphql, api_url=api_url, identity=identity)
 
     async def reach(self) -> str:
@@ -54,6 +55,11 @@ class BatchedGithubSource:
 
     async def poll(self, due: Sequence[Due], known: Known) -> AsyncGenerator[Chunk | Outcome, None]:
         """Checks all that is due, and completes what has changed; each ends in its outcome."""
+        if self._absent:
+            async with aclosing(self._by_rest(due, known)) as items:
+                async for item in items:
+                    yield item
+            return
         stop = AccountStop()
         pending = deque(due)
 
@@ -97,6 +103,12 @@ class BatchedGithubSource:
                         yield ended_by(error, due)
                 else:
                     parts.extend(halves(part))
+                continue
+            except NoGraphql:
+                self._absent = True
+                async with aclosing(self._by_rest(part, known)) as items:
+                    async for item in items:
+                        yield item
                 continue
             except UpstreamError as error:
                 stop.learn(error)

@@ -22,7 +22,7 @@ from fetcher.policy.verdict import (
 from fetcher.sources.credentials import Credentials, shown
 from fetcher.transport import Request, Response, Transport
 
-__all__ = ["Answer", "Graphql", "Said", "TooMuch", "UnknownField", "is_too_much"]
+__all__ = ["Answer", "Graphql", "NoGraphql", "Said", "TooMuch", "UnknownField", "is_too_much"]
 
 # "Something went wrong while executing your query. This may be the result of a timeout…"
 _TIMEOUTS: Final = ("something went wrong", "timeout", "timed out", "couldn't respond")
@@ -32,6 +32,10 @@ _GATEWAY: Final = (502, 504)
 
 class TooMuch(Unreachable):
     """The server gave up on the query: less of it at once may be answered."""
+
+
+class NoGraphql(Refused):
+    """There is no GraphQL where it should be."""
 
 
 class UnknownField(Refused):
@@ -101,6 +105,8 @@ class Graphql:
             if reply.status in _GATEWAY:
                 text = f"GitHub could not finish a query in time (it answered {reply.status})"
                 return Fail(TooMuch(text, reply.evidence()))
+            if reply.status == 404:
+                return Fail(NoGraphql(f"there is no GraphQL at {self._url}", reply.evidence()))
             verdict = judge_github(reply, now)
             if not isinstance(verdict, Accept):
                 return verdict

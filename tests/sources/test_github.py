@@ -6,7 +6,6 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from fetcher.demo import DemoUpstream, Fault, GithubUser
-from fetcher.errors import StoreUnavailable
 from tests.world import World
 
 REPO = "acme/tool"
@@ -22,6 +21,9 @@ RELEASE = {
     "created_at": "2025-01-01T00:00:00Z",
     "published_at": "2025-01-01T00:00:00Z",
 }
+
+# An older GitHub Enterprise Server: a token, and REST alone.
+NO_GRAPHQL = Fault("/graphql", "status", times=None, status=404, body='{"message": "Not Found"}')
 
 
 @pytest.fixture
@@ -69,42 +71,16 @@ async def test_nothing_new_costs_one_conditional_request(world: World, repo: str
 
 async def test_an_etag_goes_only_with_its_token(world: World, repo: str) -> None:
     """GitHub's ETags differ by token: another token asks without."""
+    world.upstream.faults.append(NO_GRAPHQL)
     world.upstream.github.tokens = {"t1": GithubUser("one"), "t2": GithubUser("two")}
     world.overrides["github.token"] = "t1"
     await world.poll(repo)
     world.overrides["github.token"] = "t2"
     world.upstream.log.clear()
     assert await world.outcome(repo) == "unchanged"
-    assert "if-none-match" not in {name.lower() for name in world.upstream.log[0].headers}
-    assert world.upstream.log[0].status == 200
-
-
-async def test_downloads_are_no_change(world: World, repo: str) -> None:
-    """`download_count` moves the ETag and nothing else."""
-    await world.poll(repo)
-    world.changes()
-    world.upstream.github.bump_downloads(REPO)
-    assert await world.outcome(repo) == "unchanged"
-    assert world.changes() == []
-
-
-async def test_edits_and_deletions_are_found(world: World, repo: str) -> None:
-    """An edit makes a revision, a deletion a mark, and a return takes it away."""
-    await world.poll(repo)
-    world.changes()
-    github = world.upstream.github
-    world.clock.advance(60)
-    github.edit_release(REPO, "v1", body="new words")
-    gone = github.repository(REPO).release("v0")
-    github.delete_release(REPO, "v0")
-    polled = (await world.poll(repo))[repo]
-    assert (polled.state.outcome, polled.state.records) == ("changed", 4)
-    assert sorted(change for _, change in world.changes()) == ["changed", "withdrawn"]
-    (withdrawn,) = await world.records(repo, withdrawn=True)
-    assert (withdrawn["tag"], withdrawn["release_id"]) == ("v0", gone.id)
-    github.add_release(REPO, "v0", id=gone.id, published_at=T0)
-    assert await world.outcome(repo) == "changed"
-    assert await world.records(repo, withdrawn=True) == []
+    (asked,) = [each for each in world.upstream.log if each.path.endswith("/releases")]
+    assert "if-none-match" not in {name.lower() for name in asked.headers}
+    assert asked.status == 200
 
 
 async def test_many_pages_and_an_incremental_stop(world: World) -> None:
@@ -126,49 +102,6 @@ async def test_many_pages_and_an_incremental_stop(world: World) -> None:
     assert polled.state.records == 250
     (withdrawn,) = await world.records(KEY, withdrawn=True)
     assert withdrawn["tag"] == "v3"
-
-
-async def test_a_reconcile_comes_by_itself(world: World) -> None:
-    """What an incremental poll cannot see, the daily full listing does."""
-    github = world.upstream.github
-    github.add_repository(REPO)
-    for number in range(150):
-        github.add_release(REPO, f"v{number}", published_at=T0 + timedelta(hours=number))
-    await world.poll(KEY)
-    github.delete_release(REPO, "v3")
-    assert await world.outcome(KEY) == "unchanged"
-    world.clock.advance(86_500)
-    assert await world.outcome(KEY) == "changed"
-    assert len(await world.records(KEY, withdrawn=True)) == 1
-
-
-async def test_a_rename_is_followed(world: World, repo: str) -> None:
-    """One target answers to both names; records carry the new one and keep their ids."""
-    await world.poll(repo)
-    ids = {document["_id"] for document in await world.records(repo)}
-    world.upstream.github.rename(REPO, "Acme2/Tool2")
-    polled = (await world.poll(repo))[repo]
-    assert (polled.state.key, polled.state.outcome) == ("github:Acme2/Tool2", "changed")
-    documents = await world.records(repo)
-    assert {document["_id"] for document in documents} == ids
-    assert {document["repository"] for document in documents} == {"Acme2/Tool2"}
-    assert all(document["targets"] == ["github:Acme2/Tool2"] for document in documents)
-    assert await world.outcome("github:acme2/tool2") == "unchanged"
-    both = [await world.store.target(f"github:{name}") for name in (REPO, "acme2/tool2")]
-    assert both[0] == both[1]
-
-
-async def test_a_deletion_across_a_rename_is_withdrawn_under_the_new_name(
-    world: World, repo: str
-) -> None:
-    """Renamed and one release gone between two polls: nothing stays under the old key."""
-    await world.poll(repo)
-    world.upstream.github.delete_release(REPO, "v0")
-    world.upstream.github.rename(REPO, "Acme2/Tool2")
-    polled = (await world.poll(repo))[repo]
-    assert polled.state.records == 4
-    (withdrawn,) = await world.records(repo, withdrawn=True)
-    assert (withdrawn["tag"], withdrawn["targets"]) == ("v0", ["github:Acme2/Tool2"])
 
 
 async def test_a_listing_that_comes_back_hides_nothing(world: World, repo: str) -> None:
@@ -205,62 +138,6 @@ async def test_what_a_bad_end_left_out_is_asked_again(world: World) -> None:
     assert polled.state.facts["latest"] == new.id
 
 
-async def test_a_rename_there_and_back_leaves_one_name(
-    world: World, repo: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The first poll under the new name is cut off before its end is saved."""
-    await world.poll(repo)
-    github = world.upstream.github
-    github.rename(REPO, "acme/other")
-    github.delete_release("acme/other", "v0")
-    with monkeypatch.context() as patched:
-
-        async def dies(*arguments: object) -> object:
-            raise StoreUnavailable("killed")
-
-        patched.setattr(world.store, "save_targets", dies)
-        with pytest.raises(StoreUnavailable):
-            await world.poll(repo)
-    assert len(await world.records("github:acme/other")) == 4
-    github.rename("acme/other", REPO)
-    github.delete_release(REPO, "v1")
-    await world.poll(repo)
-    documents = await world.records(repo, withdrawn=None)
-    assert {each["tag"]: each["withdrawn_at"] is not None for each in documents} == {
-        "v0": True,
-        "v1": True,
-        "v2": False,
-        "v3": False,
-        "v4": False,
-    }
-    assert all(each["targets"] == [KEY] for each in documents)
-
-
-async def test_another_repository_under_the_name_is_another_one(world: World, repo: str) -> None:
-    """The old records stay as they are, and belong to the target no longer."""
-    await world.poll(repo)
-    old = {document["_id"] for document in await world.records(repo)}
-    github = world.upstream.github
-    github.rename(REPO, "moved/away")
-    github.add_repository(REPO)
-    github.add_release(REPO, "w1", published_at=T0)
-    polled = (await world.poll(repo))[repo]
-    assert polled.state.records == 1
-    (document,) = await world.records(repo)
-    assert document["tag"] == "w1"
-    for id_ in old:
-        kept = await world.store.record("release", id_)
-        assert kept is not None
-        assert (kept["targets"], kept["withdrawn_at"]) == ([], None)
-
-
-async def test_case_is_one_target(world: World, repo: str) -> None:
-    """What differs by case alone is the same target, in the upstream's spelling."""
-    polled = await world.poll("github:ACME/Tool")
-    assert polled["github:ACME/Tool"].state.key == KEY
-    assert await world.outcome(repo) == "unchanged"
-
-
 async def test_drafts_and_prereleases_are_kept_apart(world: World, repo: str) -> None:
     """A draft shows only to who may push; neither it nor a pre-release is latest."""
     github = world.upstream.github
@@ -294,35 +171,6 @@ async def test_tags_stand_in_for_releases(world: World) -> None:
     github.add_release(REPO, "v3", published_at=T0)
     assert await world.outcome(KEY) == "changed"
     assert [document["kind"] for document in await world.records(KEY)] == ["release"]
-
-
-async def test_an_empty_repository_is_empty(world: World) -> None:
-    """Reached, and there is nothing: that is good, again and again."""
-    world.upstream.github.add_repository(REPO)
-    assert await world.outcome(KEY) == "empty"
-    assert await world.outcome(KEY) == "empty"
-
-
-async def test_not_found_and_no_permission_and_blocked(world: World, repo: str) -> None:
-    """Three ways of not getting it, with the data of before in place."""
-    github = world.upstream.github
-    assert await world.outcome("github:acme/none") == "not_found"
-    await world.poll(repo)
-    github.forbid(REPO)
-    assert await world.outcome(repo) == "unauthorized"
-    github.forbid(REPO, None)
-    github.block(REPO)
-    polled = (await world.poll(repo))[repo]
-    assert polled.state.outcome == "blocked"
-    assert polled.state.failure is not None
-    assert "dmca" in polled.state.failure.message
-    assert polled.state.failure.evidence.status == 451
-    assert polled.state.records == 5
-    github.block(REPO, None)
-    assert await world.outcome(repo) == "unchanged"
-    world.upstream.github.delete_repository(REPO)
-    assert await world.outcome(repo) == "not_found"
-    assert len(await world.records(repo)) == 5
 
 
 async def test_bad_credentials_are_sent_once(world: World, repo: str) -> None:
@@ -451,6 +299,7 @@ async def test_budgets_hold_across_runs(world: World) -> None:
 
 async def test_the_token_follows_no_page_to_another_host(world: World, repo: str) -> None:
     """`Link` is the answer's word, and an answer may lie."""
+    world.upstream.faults.append(NO_GRAPHQL)
     world.upstream.github.tokens = {"t1": GithubUser("one")}
     world.overrides["github.token"] = "t1"
     async with DemoUpstream().serve() as other:
