@@ -1,7 +1,7 @@
 """Upstream accounts: what each of them polls with, and which of them polls a target."""
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -49,9 +49,10 @@ class Homes:
     def __init__(self, keys: Mapping[Upstream, Sequence[str]]) -> None:
         self._keys = keys
 
-    def of(self, target: Target) -> str:
-        """The key of the target's account."""
+    def of(self, target: Target, away: Collection[str] = ()) -> str:
+        """The key of the target's account, among those that are not `away`, if there are any."""
         keys = self._keys[target.upstream]
+        keys = [key for key in keys if key not in away] or keys
         if len(keys) == 1:
             return keys[0]
 

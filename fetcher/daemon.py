@@ -15,7 +15,8 @@ from fetcher.accounts import Account, homes_of, open_accounts
 from fetcher.config import Settings
 from fetcher.errors import FetcherError, SettingsError, StoreError
 from fetcher.metrics import Metrics
-from fetcher.models import Clock
+from fetcher.models import Clock, TargetState
+from fetcher.moves import Mover
 from fetcher.notify import Notifier
 from fetcher.nudge import Nudger
 from fetcher.refresh import Event, Stored
@@ -68,6 +69,7 @@ class Daemon:
         self._leaders: dict[str, Leader] = {}
         self._accounts: dict[str, Account] = {}
         self._spent: dict[str, int] = {}
+        self._mover: Mover | None = None
         self._started = False
         self._store_errors: dict[str, str] = {}
         self._stop = asyncio.Event()
@@ -109,6 +111,8 @@ class Daemon:
             for (kind, change_kind), count in kinds.items():
                 self._metrics.stored(kind, change_kind, count)
             return
+        if self._mover is not None and _credentials_refused(event.state):
+            self._mover.refused(account)
         now = event.state.last_attempt or event.begun
         late = (event.begun - event.was_due).total_seconds() if event.was_due is not None else None
         seconds = max(0.0, (now - event.begun).total_seconds())
@@ -155,6 +159,8 @@ class Daemon:
                 open_transport(settings, self._clock, uniform=self._uniform)
             )
             self._accounts = open_accounts(settings, transport, self._clock, _PATIENCE)
+            homes = homes_of(settings)
+            self._mover = Mover(store, homes, self._accounts, self._clock, self._log, self._wake)
             nudger = Nudger(store, self._shield, self._clock, self._log, self._wake)
             if (address := settings.api.address) is not None:
                 token, secret = settings.api.token, settings.github.webhook_secret
@@ -196,7 +202,7 @@ class Daemon:
                 )
                 for account in self._accounts.values()
             }
-            await self._live(store, timetable, nudger)
+            await self._live(store, timetable, nudger, self._mover)
         return 128 + self.signals[1] if len(self.signals) > 1 else 0
 
     def _wake(self, account: str) -> None:
@@ -204,7 +210,9 @@ class Daemon:
         if (leader := self._leaders.get(account)) is not None:
             leader.wake()
 
-    async def _live(self, store: WriteStore, timetable: Timetable, nudger: Nudger) -> None:
+    async def _live(
+        self, store: WriteStore, timetable: Timetable, nudger: Nudger, mover: Mover
+    ) -> None:
         leading = [
             asyncio.create_task(self._supervised(f"leader of {key}", leader.run))
             for key, leader in self._leaders.items()
@@ -215,6 +223,7 @@ class Daemon:
                 ("pulse", lambda: self._pulse(store)),
                 ("reload", lambda: self._reloads(store, timetable)),
                 ("nudges", nudger.run),
+                ("moves", mover.run),
                 ("watchdog", self._watchdog),
             )
         ]
@@ -311,8 +320,8 @@ class Daemon:
 
     async def _apply(self, store: WriteStore, settings: Settings, timetable: Timetable) -> None:
         wanted = {target: watch.every for watch in settings.watches for target in watch.targets}
-        homes = homes_of(self._settings)
-        applied: Applied = await apply_file(store, wanted, homes.of, timetable.every)
+        assert self._mover is not None  # noqa: S101 - it runs
+        applied: Applied = await apply_file(store, wanted, self._mover.home, timetable.every)
         self._log.info(
             "watch list applied",
             targets=len(wanted),
@@ -321,6 +330,12 @@ class Daemon:
             removed=applied.removed,
             at=datetime.fromtimestamp(self._clock.time(), UTC).isoformat(timespec="seconds"),
         )
+
+
+def _credentials_refused(state: TargetState) -> bool:
+    """Whether the account, not the target, is what the upstream does not let in."""
+    failure = state.failure
+    return failure is not None and failure.evidence.status == 401
 
 
 async def _all(tasks: list[asyncio.Task[None]]) -> None:

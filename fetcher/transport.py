@@ -217,8 +217,7 @@ class Transport:
                 sock_connect=self._settings.connect_timeout,
                 sock_read=self._settings.read_timeout,
             ),
-            # With trust_env aiohttp would also send what ~/.netrc has for the host, and refuse
-            # every request that has an Authorization of its own.
+            # With trust_env aiohttp would also send what ~/.netrc has for the host.
             trust_env=False,
             # Done here: aiohttp's takes a gzip stream that ends too early for a whole one.
             auto_decompress=False,
@@ -374,7 +373,7 @@ class Transport:
                 return await session.request(
                     request.method,
                     url,
-                    data=request.form if request.body is None else request.body,
+                    data=request.body or request.form,
                     headers=headers,
                     allow_redirects=False,
                     proxy=self._proxy(url),
