@@ -73,23 +73,31 @@ def homes_of(settings: Settings) -> Homes:
 
 
 def open_accounts(
-    settings: Settings, transport: Transport, clock: Clock, patience: float
+    settings: Settings,
+    transport: Transport,
+    clock: Clock,
+    patience: float,
+    *,
+    reserve: float = 0.0,
 ) -> dict[str, Account]:
-    """All accounts, by key; one request waits for a limit for `patience` seconds at most."""
+    """All accounts, by key; one request waits for a limit for `patience` seconds at most.
+
+    `reserve` is the share of GitHub's quotas that is kept for who is urgent.
+    """
     accounts = (
-        *_github(settings, transport, clock, patience),
+        *_github(settings, transport, clock, patience, reserve),
         *_ncbi(settings, transport, clock, patience),
     )
     return {account.key: account for account in accounts}
 
 
 def _github(
-    settings: Settings, transport: Transport, clock: Clock, patience: float
+    settings: Settings, transport: Transport, clock: Clock, patience: float, reserve: float
 ) -> tuple[Account, ...]:
     accounts = []
     for account in settings.github.all_accounts:
         # GitHub allows 100 at once for REST and GraphQL together, and asks to be spared.
-        gate = Gate(f"GitHub account {account.name}", github_budget(), clock, in_flight=20)
+        gate = Gate(f"GitHub account {account.name}", github_budget(reserve), clock, in_flight=20)
         api_url = settings.github.api_url
         credentials = _credentials(account, transport, gate, clock, api_url, patience)
         rest = GithubSource(
@@ -105,7 +113,7 @@ def _github(
             accounts.append(Account(key, "github", gate, rest))
             continue
         name = f"GitHub account {account.name} (GraphQL)"
-        points = Gate(name, graphql_budget(), clock, in_flight=8)
+        points = Gate(name, graphql_budget(reserve), clock, in_flight=8)
         graphql = Graphql(
             transport,
             points,

@@ -35,6 +35,8 @@ __all__ = ["Daemon"]
 # How long one request may wait for a limit: longer ones end the poll, which is due again later.
 _PATIENCE: Final = 60.0
 _PULSE: Final = 2.0
+# The share of GitHub's hourly quotas that the schedule leaves to those who ask for a poll now.
+_RESERVE: Final = 0.05
 # Seconds that writes get after the drain deadline: as long as a driver takes to give up.
 _LAST_WRITES: Final = 35.0
 
@@ -158,7 +160,9 @@ class Daemon:
             transport = await stack.enter_async_context(
                 open_transport(settings, self._clock, uniform=self._uniform)
             )
-            self._accounts = open_accounts(settings, transport, self._clock, _PATIENCE)
+            self._accounts = open_accounts(
+                settings, transport, self._clock, _PATIENCE, reserve=_RESERVE
+            )
             homes = homes_of(settings)
             self._mover = Mover(store, homes, self._accounts, self._clock, self._log, self._wake)
             nudger = Nudger(store, self._shield, self._clock, self._log, self._wake)

@@ -1,7 +1,8 @@
 """The door of one upstream account: no request leaves without passing its budget."""
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Protocol
@@ -44,6 +45,10 @@ class Door(Protocol):
 
     def room(self) -> int | None:
         """Targets that may be polled before the next reset, where the server says it."""
+        ...
+
+    def urgent(self) -> AbstractContextManager[None]:
+        """Somebody waits for what is polled meanwhile: the account's reserve is open."""
         ...
 
     def dump(self) -> dict[str, Any]:
@@ -173,6 +178,15 @@ class Gate:
         """Requests that are left before the next reset, where the server says it."""
         return self._budget.left(self._clock.monotonic())
 
+    @contextmanager
+    def urgent(self) -> Iterator[None]:
+        """See `Door`."""
+        self._budget.urgent += 1
+        try:
+            yield
+        finally:
+            self._budget.urgent -= 1
+
     def dump(self) -> dict[str, Any]:
         """What the next holder of the account's lease must know."""
         return self._budget.dump(self._clock.monotonic(), self._clock.time())
@@ -216,6 +230,12 @@ class DoubleDoor:
         """See `Door`."""
         left = self._main.room()
         return left * self._each if left is not None else None
+
+    @contextmanager
+    def urgent(self) -> Iterator[None]:
+        """See `Door`."""
+        with self._main.urgent(), self._other.urgent():
+            yield
 
     def dump(self) -> dict[str, Any]:
         """See `Door`."""

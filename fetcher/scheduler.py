@@ -7,7 +7,7 @@ queries, each of which may take hours, have places of their own: nobody starves 
 
 import asyncio
 from collections.abc import Callable, Sequence
-from contextlib import aclosing
+from contextlib import AsyncExitStack, aclosing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Protocol
 
@@ -370,8 +370,11 @@ class Leader:
         ids = {each.target.key: _id(each) for each in due}
         results: dict[str, PollResult] = {}
         try:
-            async with aclosing(self._refresher.refresh(tenure, self._source, due)) as events:
-                async for event in events:
+            async with AsyncExitStack() as stack:
+                if request is not None:  # somebody waits for it
+                    stack.enter_context(self._gate.urgent())
+                refreshed = self._refresher.refresh(tenure, self._source, due)
+                async for event in await stack.enter_async_context(aclosing(refreshed)):
                     if isinstance(event, Polled):
                         self._flying.pop(ids.pop(event.asked.key), None)
                         self._learn(event)

@@ -121,6 +121,7 @@ ROOMS: Mapping[str, set[str]] = {
     "fetcher.web": {"fetcher.web", "fetcher.metrics", "aiohttp", "structlog"},
     "fetcher.demo": {"fetcher.demo", "aiohttp"},
     "fetcher.cli": {
+        "fetcher.policy.capacity",
         "fetcher.accounts",
         "fetcher.cli",
         "fetcher.clock",

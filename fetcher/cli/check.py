@@ -14,6 +14,7 @@ from fetcher.config import Settings, load_settings
 from fetcher.documents import to_json
 from fetcher.errors import StoreError, UpstreamError
 from fetcher.log import set_up_log
+from fetcher.policy.capacity import ANONYMOUS_ACCOUNT, without_token
 from fetcher.service import Service, open_transport
 from fetcher.store import open_store
 from fetcher.store.protocol import WriteStore
@@ -54,6 +55,9 @@ async def check(common: Common, how: Format, out: IO[str]) -> int:
 async def _findings(settings: Settings, common: Common) -> AsyncIterator[_Finding]:
     clock = SystemClock()
     watched = sum(len(watch.targets) for watch in settings.watches)
+    repositories = sum(
+        target.upstream == "github" for watch in settings.watches for target in watch.targets
+    )
     source = str(settings.source) if settings.source is not None else "defaults and environment"
     hint = ""
     if settings.ncbi.email == PLACEHOLDER:
@@ -68,7 +72,10 @@ async def _findings(settings: Settings, common: Common) -> AsyncIterator[_Findin
                 service = Service(settings, store, transport, clock, log, patience=_PATIENCE)
                 for account in service.accounts:
                     try:
-                        yield _Finding(account.key, True, await account.source.reach())
+                        found = await account.source.reach()
+                        if account.key == ANONYMOUS_ACCOUNT and repositories:
+                            found += f"; {without_token(repositories)}"
+                        yield _Finding(account.key, True, found)
                     except UpstreamError as error:
                         yield _Finding(account.key, False, str(error))
     except StoreError as error:

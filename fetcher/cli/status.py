@@ -9,12 +9,14 @@ from typing import IO, Any
 from fetcher.cli.render import TABLE_ROWS, Format, print_table
 from fetcher.documents import Document, time_text, to_json
 from fetcher.models import AccountState, TargetState
+from fetcher.policy.capacity import ANONYMOUS_ACCOUNT, without_token
 from fetcher.store.protocol import ReadStore
 from fetcher.store.states import state_document
 
 __all__ = ["ago", "status", "target_document"]
 
 _UPSTREAMS = ("github:", "ncbi:")
+_BARE = "without_token"
 
 
 async def status(store: ReadStore, how: Format, out: IO[str]) -> int:
@@ -82,7 +84,9 @@ def _time(epoch: float | None) -> datetime | None:
 
 def _counted(document: Document) -> dict[str, int]:
     outcome = document["outcome"] or "never polled"
-    return {"targets": 1, "watched": int(document["watched"]), outcome: 1}
+    watched = int(document["watched"])
+    bare = {_BARE: 1} if watched and document["account"] == ANONYMOUS_ACCOUNT else {}
+    return {"targets": 1, "watched": watched, outcome: 1, **bare}
 
 
 async def _table(
@@ -118,8 +122,11 @@ async def _table(
     total, watched = counts.pop("targets", 0), counts.pop("watched", 0)
     if total > len(shown):
         out.write(f"… and {total - len(shown)} more; --format ndjson writes them all\n")
+    repositories = counts.pop(_BARE, 0)
     said = ", ".join(f"{number:,} {outcome}" for outcome, number in counts.most_common())
     out.write(f"{total:,} targets, {watched:,} watched{': ' if said else ''}{said}\n")
+    if repositories:
+        out.write(f"{without_token(repositories)}\n")
 
 
 def _row(document: Document, now: datetime) -> tuple[str, ...]:

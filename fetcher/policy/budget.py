@@ -43,16 +43,25 @@ class Budget:
 
     Where the server tells its counters (`told`), whoever takes over an account sends one request
     and hears its answer before the next: the last holder may have died without a word of what
-    it spent.
+    it spent. `reserve` is the share of the server's quota that is kept for who is `urgent`.
     """
 
     def __init__(
-        self, limit: int, window: float, *, slack: float = SLACK, told: bool = False
+        self,
+        limit: int,
+        window: float,
+        *,
+        slack: float = SLACK,
+        told: bool = False,
+        reserve: float = 0.0,
     ) -> None:
         self._limit = limit
         self._window = window
         self._slack = slack
         self._told = told
+        self._reserve = reserve
+        self._quota = 0
+        self.urgent = 0
         self._unsure = False
         self._sent: deque[Ticket] = deque()
         self._outstanding: set[Ticket] = set()
@@ -70,7 +79,7 @@ class Budget:
         if self._remaining is not None:
             if now >= self._reset_at:
                 self._remaining = None
-            elif self._remaining - sum(each.cost for each in self._outstanding) < cost:
+            elif self._spare(self._remaining) < cost:
                 wait = max(wait, self._reset_at - now)
         self._prune(now)
         over = sum(each.cost for each in self._sent) + min(cost, self._limit) - self._limit
@@ -106,6 +115,7 @@ class Budget:
         remaining, reset = _number(headers, "remaining"), _number(headers, "reset")
         if remaining is None or reset is None:
             return
+        self._quota = _number(headers, "limit") or 0
         if self._reset_epoch is None or reset > self._reset_epoch or self._remaining is None:
             self._reset_epoch = reset
             self._remaining = remaining
@@ -121,7 +131,12 @@ class Budget:
         """What the server's quota still gives before its reset, where that is known."""
         if self._remaining is None or now >= self._reset_at:
             return None
-        return max(0, self._remaining - sum(each.cost for each in self._outstanding))
+        return max(0, self._spare(self._remaining))
+
+    def _spare(self, remaining: int) -> int:
+        """What is left for those who ask now."""
+        kept = 0 if self.urgent else int(self._quota * self._reserve)
+        return remaining - kept - sum(each.cost for each in self._outstanding)
 
     def limited(self, now: float, wait: float, *, named: bool) -> float:
         """The server limits the account: nothing goes for so long; gives the wait in seconds.
@@ -198,7 +213,7 @@ class Budget:
         self._sent = deque(each for each in self._sent if each.until > now)
 
 
-def github_budget() -> Budget:
+def github_budget(reserve: float = 0.0) -> Budget:
     """GitHub's secondary limit for REST: 900 points a minute, a GET being one.
 
     Taken by the second, so that a leader that takes over has only a second of its predecessor's
@@ -206,16 +221,16 @@ def github_budget() -> Budget:
     headers.
     https://docs.github.com/en/rest/using-the-rest-api/rate-limits-for-the-rest-api
     """
-    return Budget(15, 1.0, told=True)
+    return Budget(15, 1.0, told=True, reserve=reserve)
 
 
-def graphql_budget() -> Budget:
+def graphql_budget(reserve: float = 0.0) -> Budget:
     """GitHub's secondary limit for GraphQL: 2,000 points a minute; see `github_budget`.
 
     The hourly quota (5,000 points and more) is learned from the headers.
     https://docs.github.com/en/graphql/overview/rate-limits-and-query-limits-for-the-graphql-api
     """
-    return Budget(33, 1.0, told=True)
+    return Budget(33, 1.0, told=True, reserve=reserve)
 
 
 def ncbi_budget(requests_per_second: float) -> Budget:

@@ -28,6 +28,22 @@ async def test_a_table_begins_with_what_fails(cli: Cli) -> None:
     assert listed[1].split() == ["ncbi:nuccore/NC_003355.1", "90m", "hand", "ncbi:anonymous"]
 
 
+async def test_what_a_watch_list_can_get_without_a_token(cli: Cli) -> None:
+    """In `status` and `check`, with what would help."""
+    names = [f"stellarcarbon/r{n}" for n in range(19)]
+    assert (await cli("watch", "add", "stellarcarbon/sorocarbon", *names)).code == 0
+    text = (await cli("status", "--format", "table")).out.decode()
+    assert "20 repositories watched, each every 20 min at best" in text
+    assert "github.token" in text
+    counts = (await cli("status", "--format", "json")).json["counts"]
+    assert counts["without_token"] == 20
+    watched = '\n[[watch]]\ntargets = ["stellarcarbon/sorocarbon"]\n'
+    with cli.folder.joinpath("fetcher.toml").open("a", encoding="utf-8") as file:
+        file.write(watched)
+    text = (await cli("check", "--format", "table")).out.decode()
+    assert "1 repository watched, each every 1 min at best" in " ".join(text.split())
+
+
 async def test_ndjson_is_a_line_each(cli: Cli) -> None:
     """Accounts first; JSON has the same, with the counts."""
     await cli("fetch", "NC_003355.1")

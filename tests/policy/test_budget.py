@@ -187,3 +187,23 @@ def test_the_last_window_of_a_holder_that_died_is_waited_for() -> None:
     clean = ncbi_budget(3)
     clean.load({}, 100.0, 0.0)
     assert clean.delay(100.0) == 0.0
+
+
+def test_a_reserve_is_kept_for_who_is_urgent() -> None:
+    """The schedule stops before the quota ends; who is waited for goes on."""
+    budget = Budget(100, 1.0, reserve=0.05)
+    ticket = budget.charge(0.0)
+    headers = {
+        "x-ratelimit-limit": "60",
+        "x-ratelimit-remaining": "4",
+        "x-ratelimit-reset": "1000600",
+    }
+    budget.answered(ticket, 0.0, headers, epoch=1_000_000.0)
+    assert (budget.delay(0.0), budget.left(0.0)) == (0.0, 1)
+    ticket = budget.charge(1.0)
+    budget.answered(ticket, 1.0, {**headers, "x-ratelimit-remaining": "3"}, epoch=1_000_001.0)
+    assert (budget.left(1.0), budget.delay(1.0) > 500.0) == (0, True)
+    budget.urgent += 1
+    assert (budget.left(1.0), budget.delay(1.0)) == (3, 0.0)
+    budget.urgent -= 1
+    assert budget.delay(1.0) > 500.0
