@@ -12,6 +12,7 @@
     │   ├── Unauthorized           bad credentials or no permission
     │   ├── RateLimited            a limit; `retry_at` says when to come back
     │   ├── Unreachable            no answer, or a server error, after retries
+    │   ├── Unfinished             it gave up on a request that asked for much at once
     │   ├── Malformed              an answer that makes no sense, after retries
     │   │   └── UnreadableRecord   one record that cannot be read
     │   └── Refused                a request that the upstream will never take: ours to mend
@@ -44,6 +45,7 @@ __all__ = [
     "StoreUnavailable",
     "TargetError",
     "Unauthorized",
+    "Unfinished",
     "Unreachable",
     "UnreadableRecord",
     "UpstreamError",
@@ -145,6 +147,10 @@ class Unreachable(UpstreamError):
     ) -> None:
         super().__init__(message, evidence)
         self.retry_at = retry_at
+
+
+class Unfinished(UpstreamError):
+    """The server gave up on a request: less of it at once may be answered."""
 
 
 class Malformed(UpstreamError):

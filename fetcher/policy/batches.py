@@ -9,6 +9,8 @@ T = TypeVar("T")
 
 # So many answers in a row before more is asked for.
 _TRUST = 4
+# This part of the most is little: who cannot answer that has other troubles.
+_LITTLE = 10
 
 
 class BatchSize:
@@ -23,10 +25,11 @@ class BatchSize:
         self.size = most
         self._good = 0
 
-    def too_much(self, asked: int) -> None:
-        """`asked` at once was too much."""
+    def too_much(self, asked: int) -> bool:
+        """`asked` at once was too much; whether that was little."""
         self._good = 0
         self.size = max(1, min(self.size, asked // 2))
+        return asked * _LITTLE <= self._most
 
     def went_well(self, asked: int) -> None:
         """`asked` at once was answered; only whole batches count."""

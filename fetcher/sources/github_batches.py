@@ -10,13 +10,13 @@ from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import aclosing
 from typing import Final
 
-from fetcher.errors import Malformed, NotFound, Unauthorized, UpstreamError
+from fetcher.errors import Malformed, NotFound, Unfinished, UpstreamError
 from fetcher.fan import fan_out
 from fetcher.models import Chunk, Due, Known, Outcome, OutcomeKind
 from fetcher.policy.batches import BatchSize, halves
 from fetcher.sources.github import GithubSource
-from fetcher.sources.github_pages import HOPELESS, Listing, Pages
-from fetcher.sources.graphql import Answer, Graphql, NoGraphql, Said, TooMuch, is_too_much
+from fetcher.sources.github_pages import Listing, Pages
+from fetcher.sources.graphql import Answer, Graphql, NoGraphql, Said, is_too_much
 from fetcher.sources.outcomes import AccountStop, ended_by
 from fetcher.sources.wire_graphql import (
     check_document,
@@ -85,24 +85,24 @@ class BatchedGithubSource:
         """The check of a batch, in halves where it is too much, and what follows from it."""
         parts = deque([batch])
         changed: list[Listing] = []
-        hopeless = 0
         while parts:
             part = parts.popleft()
+            if len(part) > self._checked.size:  # somebody has met with less since
+                parts.extendleft(reversed(halves(part)))
+                continue
             if stop.error is not None:
                 for due in part:
                     yield ended_by(stop.error, due)
                 continue
             try:
                 answer = await self._check(part)
-            except TooMuch as error:
-                hopeless += 1
-                self._checked.too_much(len(part))
-                if len(part) == 1 or hopeless >= HOPELESS:
-                    stop.learn(error)
-                    for due in part:
-                        yield ended_by(error, due)
+            except Unfinished as error:
+                if self._checked.too_much(len(part)):
+                    stop.unfinished(error)
+                if len(part) == 1:
+                    yield ended_by(error, part[0])
                 else:
-                    parts.extend(halves(part))
+                    parts.extendleft(reversed(halves(part)))
                 continue
             except NoGraphql:
                 self._absent = True
@@ -115,7 +115,6 @@ class BatchedGithubSource:
                 for due in part:
                     yield ended_by(error, due)
                 continue
-            hopeless = 0
             stop.heard()
             self._checked.went_well(len(part))
             again: list[Due] = []
@@ -186,9 +185,6 @@ class BatchedGithubSource:
         if said.type == "NOT_FOUND":
             text = "GitHub knows no such repository; a private one looks the same to this account"
             return ended_by(NotFound(text, answer.evidence), due)
-        if said.type in ("FORBIDDEN", "INSUFFICIENT_SCOPES"):
-            text = f"GitHub refuses this account: {said.message}"
-            return ended_by(Unauthorized(text, answer.evidence), due)
         left.append(due)  # REST's status says what is the matter: 451, 403, a fault
         return None
 

@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from fetcher.documents import Kind
-from fetcher.errors import Malformed, UpstreamError
+from fetcher.errors import Malformed, Unfinished, UpstreamError
 from fetcher.models import Chunk, Due, Known, Outcome, OutcomeKind, Record
 from fetcher.policy.batches import BatchSize
 from fetcher.sources.github import gone, owned_prefix
-from fetcher.sources.graphql import Answer, Graphql, TooMuch, UnknownField
+from fetcher.sources.graphql import Answer, Graphql, UnknownField
 from fetcher.sources.outcomes import AccountStop, ended_by
 from fetcher.sources.wire_github import Repository
 from fetcher.sources.wire_graphql import (
@@ -30,12 +30,10 @@ from fetcher.sources.wire_graphql import (
 )
 from fetcher.targets import Target
 
-__all__ = ["HOPELESS", "Listing", "Pages"]
+__all__ = ["Listing", "Pages"]
 
 COMPLETED: Final = 20
 """Repositories whose pages are asked for together."""
-HOPELESS: Final = 8
-"""Answers in a row that could not be finished, whatever their size: it is not the size."""
 
 
 @dataclass(slots=True)
@@ -93,7 +91,6 @@ class Pages:
     ) -> AsyncGenerator[Chunk | Outcome, None]:
         """Page after page of many repositories at once; who is done leaves."""
         waiting = deque(listings)
-        hopeless = 0
         while waiting:
             size = min(self._size.size, len(waiting))
             part = [waiting.popleft() for _ in range(size)]
@@ -103,13 +100,11 @@ class Pages:
                 continue
             try:
                 answer = await self._pages(part)
-            except TooMuch as error:
-                hopeless += 1
-                self._size.too_much(len(part))
-                if len(part) == 1 or hopeless >= HOPELESS:
-                    stop.learn(error)
-                    for each in part:
-                        yield ended_by(error, each.due, some=each.some)
+            except Unfinished as error:
+                if self._size.too_much(len(part)):
+                    stop.unfinished(error)
+                if len(part) == 1:
+                    yield ended_by(error, part[0].due, some=part[0].some)
                 else:
                     waiting.extendleft(reversed(part))
                 continue
@@ -118,7 +113,6 @@ class Pages:
                 for each in part:
                     yield ended_by(error, each.due, some=each.some)
                 continue
-            hopeless = 0
             stop.heard()
             self._size.went_well(len(part))
             pages: list[tuple[Listing, GraphRepository]] = []

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from fetcher.errors import Evidence, Malformed, Refused, Unreachable
+from fetcher.errors import Evidence, Malformed, Refused, Unfinished
 from fetcher.gate import Gate
 from fetcher.policy.verdict import (
     Accept,
@@ -22,16 +22,12 @@ from fetcher.policy.verdict import (
 from fetcher.sources.credentials import Credentials, shown
 from fetcher.transport import Request, Response, Transport
 
-__all__ = ["Answer", "Graphql", "NoGraphql", "Said", "TooMuch", "UnknownField", "is_too_much"]
+__all__ = ["Answer", "Graphql", "NoGraphql", "Said", "UnknownField", "is_too_much"]
 
 # "Something went wrong while executing your query. This may be the result of a timeout…"
 _TIMEOUTS: Final = ("something went wrong", "timeout", "timed out", "couldn't respond")
 _TOO_MUCH: Final = ("RESOURCE_LIMITS_EXCEEDED", "MAX_NODE_LIMIT_EXCEEDED")
 _GATEWAY: Final = (502, 504)
-
-
-class TooMuch(Unreachable):
-    """The server gave up on the query: less of it at once may be answered."""
 
 
 class NoGraphql(Refused):
@@ -95,7 +91,7 @@ class Graphql:
     async def ask(self, document: str, variables: Mapping[str, object], cost: int) -> Answer:
         """Sends a query that should cost so many points.
 
-        Raises `TooMuch` where the server could not finish it, `UnknownField` where it does not
+        Raises `Unfinished` where the server could not finish it, `UnknownField` where it does not
         know what is asked for, and other `UpstreamError`s. Errors that concern single aliases
         come with the answer.
         """
@@ -104,7 +100,7 @@ class Graphql:
         def judge(reply: Reply, now: float) -> Verdict:
             if reply.status in _GATEWAY:
                 text = f"GitHub could not finish a query in time (it answered {reply.status})"
-                return Fail(TooMuch(text, reply.evidence()))
+                return Fail(Unfinished(text, reply.evidence()))
             if reply.status == 404:
                 return Fail(NoGraphql(f"there is no GraphQL at {self._url}", reply.evidence()))
             verdict = judge_github(reply, now)
@@ -172,7 +168,9 @@ def _judge(answer: Answer, reply: Reply, now: float) -> Verdict:
     first = answer.errors[0]
     text = f"GitHub refuses a query: {first.message or first.type}"
     if any(map(is_too_much, answer.errors)):
-        return Fail(TooMuch(f"GitHub could not finish a query: {first.message}", answer.evidence))
+        return Fail(
+            Unfinished(f"GitHub could not finish a query: {first.message}", answer.evidence)
+        )
     if any(
         "undefinedField" in each.type or "doesn't exist" in each.message for each in answer.errors
     ):

@@ -7,6 +7,7 @@ from fetcher.errors import (
     RateLimited,
     Refused,
     Unauthorized,
+    Unfinished,
     Unreachable,
     UpstreamError,
 )
@@ -21,12 +22,14 @@ _KINDS: tuple[tuple[type[UpstreamError], OutcomeKind], ...] = (
     (Unauthorized, OutcomeKind.UNAUTHORIZED),
     (RateLimited, OutcomeKind.RATE_LIMITED),
     (Unreachable, OutcomeKind.UNREACHABLE),
+    (Unfinished, OutcomeKind.UNREACHABLE),
     (Malformed, OutcomeKind.MALFORMED),
     (Refused, OutcomeKind.FAILED),
 )
 
 
-# After this many targets in a row without any answer the upstream is taken to be down.
+# After this many targets, or small batches, in a row without any answer the upstream is taken
+# to be down.
 _DOWN_AFTER = 3
 
 
@@ -40,10 +43,17 @@ class AccountStop:
     def __init__(self) -> None:
         self.error: UpstreamError | None = None
         self._silent = 0
+        self._unfinished = 0
 
     def heard(self) -> None:
         """The upstream answered."""
-        self._silent = 0
+        self._silent = self._unfinished = 0
+
+    def unfinished(self, error: UpstreamError) -> None:
+        """The upstream gave up on a small batch: after some of them it is not their size."""
+        self._unfinished += 1
+        if self._unfinished >= _DOWN_AFTER:
+            self.error = error
 
     def learn(self, error: UpstreamError) -> None:
         """Takes an error in; limits and refused credentials stop the account at once."""
