@@ -120,6 +120,7 @@ ROOMS: Mapping[str, set[str]] = {
     "fetcher.metrics": {"prometheus_client"},
     "fetcher.web": {"fetcher.web", "fetcher.metrics", "aiohttp", "structlog"},
     "fetcher.demo": {"fetcher.demo", "aiohttp"},
+    "fetcher.demo.graphql": {"fetcher.demo", "graphql"},
     "fetcher.cli": {
         "fetcher.policy.capacity",
         "fetcher.accounts",
@@ -152,6 +153,8 @@ DOORS: Mapping[str, tuple[str, ...]] = {
     ),
     "tenacity": ("fetcher.transport",),
     "aiohttp": ("fetcher.transport", "fetcher.demo", "fetcher.web"),
+    # In the dev extra: the demo works without it, as long as nobody asks it a query.
+    "graphql": ("fetcher.demo.graphql",),
     "prometheus_client": ("fetcher.metrics",),
     "typer": ("fetcher.cli",),
 }

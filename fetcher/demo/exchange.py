@@ -16,7 +16,8 @@ class Call:
 
     `at` is epoch seconds; `base` the upstream's own URL (``http://127.0.0.1:1234/github``);
     `path` is below it and percent-encoded; a parameter that is repeated is joined with commas;
-    `headers` are case-insensitive.
+    `headers` are case-insensitive. `body` is one of JSON; `files` the base of the host that has the
+    bytes of release assets.
     """
 
     at: float
@@ -28,6 +29,8 @@ class Call:
     form: Mapping[str, str]
     headers: Mapping[str, str]
     remote: str
+    body: bytes = b""
+    files: str = ""
 
     @property
     def params(self) -> Mapping[str, str]:
@@ -36,9 +39,13 @@ class Call:
 
     @property
     def line(self) -> str:
-        """``GET /repos/a/b/releases?per_page=100``: what a fault's pattern is searched in."""
+        """``GET /repos/a/b/releases?per_page=100``: what a fault's pattern is searched in.
+
+        A body of JSON (a query) comes after a blank.
+        """
         params = "&".join(f"{name}={value}" for name, value in self.params.items())
-        return f"{self.method} {self.path}" + (f"?{params}" if params else "")
+        line = f"{self.method} {self.path}" + (f"?{params}" if params else "")
+        return f"{line} {self.body.decode(errors='replace')}" if self.body else line
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +54,8 @@ class Answer:
 
     `records` are those that an efetch body consists of, by accession.version; where they are
     given the body is made of them. `account` is whose budget the call was charged to. `encoded`
-    forbids compression: the body is taken as it is, whatever the headers claim.
+    forbids compression: the body is taken as it is, whatever the headers claim. It is sent `delay`
+    seconds after it was asked for.
     """
 
     status: int
@@ -56,6 +64,7 @@ class Answer:
     account: str = ""
     records: tuple[tuple[str, bytes], ...] | None = None
     encoded: bool = False
+    delay: float = 0.0
 
     @property
     def body(self) -> bytes:
@@ -76,7 +85,7 @@ class Logged:
     """One request as the upstream saw it; `status` is 0 where nothing was answered.
 
     `path` is below the upstream's own URL (``/repos/a/b/releases``, ``/efetch.fcgi``), `account`
-    the GitHub login or NCBI key that was charged, or ``ip:ADDRESS``.
+    the GitHub login or NCBI key that was charged, or ``ip:ADDRESS``; `body` is one of JSON.
     """
 
     at: float
@@ -88,6 +97,7 @@ class Logged:
     headers: Mapping[str, str] = field(repr=False)
     status: int
     account: str
+    body: bytes = field(default=b"", repr=False)
 
     @property
     def params(self) -> dict[str, str]:

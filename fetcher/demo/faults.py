@@ -4,10 +4,11 @@ The kinds that only change an answer are applied here; those about the way it is
 `truncate`, `slow`, `hang`, `bomb`, `delay`) in `fetcher.demo.wire`.
 """
 
+import json
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Literal, TypeAlias
+from typing import Any, Final, Literal, TypeAlias
 
 from fetcher.demo.exchange import Answer, Call, Upstream
 
@@ -28,6 +29,9 @@ FaultKind: TypeAlias = Literal[
     "suffix",
     "drop",
     "redirect",
+    "alias_error",
+    "alias_missing",
+    "query_error",
 ]
 
 HTML_PAGE = (
@@ -40,6 +44,19 @@ ERROR_DOCUMENT = (
     '"https://eutils.ncbi.nlm.nih.gov/eutils/dtd/20131226/efetch.dtd">\n'
     "<eFetchResult>\n\t<ERROR>Unable to obtain record</ERROR>\n</eFetchResult>\n"
 )
+# By type; an error without one is GitHub's word for everything else.
+QUERY_ERRORS: Final[Mapping[str, str]] = {
+    "": (
+        "Something went wrong while executing your query. This may be the result of a timeout, or "
+        "it could be a GitHub bug. Please include `DE40:1E240:F095E:DEB0C:0` when reporting this "
+        "issue."
+    ),
+    "FORBIDDEN": "Resource not accessible by personal access token",
+    "NOT_FOUND": "Could not resolve to a Repository with the name 'somebody/something'.",
+    "RATE_LIMIT": "API rate limit already exceeded for user ID 583231.",
+    "RATE_LIMITED": "API rate limit exceeded for user ID 583231.",
+    "RESOURCE_LIMITS_EXCEEDED": "Resource limits for this query exceeded.",
+}
 
 
 @dataclass(slots=True)
@@ -65,6 +82,11 @@ class Fault:
                     the records of an efetch
     drop            leaves `accessions` (with or without version) out of an efetch
     redirect        to `location`, with `status` (302)
+    alias_error     `aliases` of a query (the second half of them by default) are null, with an
+                    error of the type `error` (RESOURCE_LIMITS_EXCEEDED) and its `message`
+    alias_missing   `aliases` of a query are not in the answer, which has no error
+    query_error     a query is answered by one `error` alone, and its `message`, with `status`
+                    (200)
     ==============  ==============================================================================
     """
 
@@ -88,6 +110,9 @@ class Fault:
     text: str = ERROR_DOCUMENT
     accessions: tuple[str, ...] = ()
     location: str = ""
+    aliases: tuple[str, ...] = ()
+    error: str = "RESOURCE_LIMITS_EXCEEDED"
+    message: str | None = None
     applied: int = 0
 
 
@@ -123,6 +148,10 @@ def reshape(fault: Fault, answer: Answer) -> Answer:
             return _with_text(fault, answer)
         case "drop":
             return _without(fault, answer)
+        case "alias_error" | "alias_missing":
+            return _less(fault, answer)
+        case "query_error":
+            return _failed(fault, answer)
         case _:
             return answer
 
@@ -185,3 +214,59 @@ def _without(fault: Fault, answer: Answer) -> Answer:
         if not {name.upper(), name.upper().partition(".")[0]} & dropped
     )
     return replace(answer, records=kept)
+
+
+def _less(fault: Fault, answer: Answer) -> Answer:
+    """A query's answer with some of its root fields null, each for an error, or not there."""
+    shape = _json(answer)
+    data = shape.get("data")
+    if not data:
+        return answer
+    names = fault.aliases or tuple(data)[len(data) // 2 :]
+    errors = list(shape.get("errors", ()))
+    for name in names:
+        if name not in data:
+            continue
+        del data[name]
+        if fault.kind == "alias_error":
+            data[name] = None
+            errors.append(_error(fault, [name]))
+    kept = {name: value for name, value in shape.items() if name != "errors"}
+    return _with_json(answer, {**kept, **({"errors": errors} if errors else {})})
+
+
+def _failed(fault: Fault, answer: Answer) -> Answer:
+    headers = {**answer.headers, **fault.headers}
+    if fault.error.startswith("RATE_LIMIT"):
+        headers |= {
+            "X-RateLimit-Remaining": "0",
+            "X-RateLimit-Used": headers.get("X-RateLimit-Limit", "5000"),
+        }
+    answer = replace(answer, status=fault.status or 200, headers=headers)
+    shape: dict[str, Any] = {"errors": [_error(fault, [])]}
+    return _with_json(answer, shape if fault.error else {"data": None, **shape})
+
+
+def _error(fault: Fault, path: list[str]) -> dict[str, Any]:
+    message = fault.message
+    if message is None:
+        message = QUERY_ERRORS.get(fault.error, fault.error)
+    row: dict[str, Any] = {"type": fault.error} if fault.error else {}
+    if fault.error == "RATE_LIMIT":
+        row["code"] = "graphql_rate_limit"
+    if path:
+        row |= {"path": path, "locations": [{"line": 1, "column": 3}]}
+    return {**row, "message": message}
+
+
+def _json(answer: Answer) -> dict[str, Any]:
+    try:
+        shape = json.loads(answer.body)
+    except ValueError:
+        return {}
+    return shape if isinstance(shape, dict) else {}
+
+
+def _with_json(answer: Answer, shape: Mapping[str, Any]) -> Answer:
+    text = json.dumps(shape, separators=(",", ":"), ensure_ascii=False).encode()
+    return replace(answer, text=text, records=None)

@@ -1,4 +1,4 @@
-"""GitHub's REST API: who may ask, what it costs, and what is answered.
+"""GitHub's REST API: who may ask, what it costs, and what is answered; queries go on to GraphQL.
 
 https://docs.github.com/en/rest · the shapes and messages as recorded from api.github.com
 """
@@ -6,32 +6,34 @@ https://docs.github.com/en/rest · the shapes and messages as recorded from api.
 import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Final, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import quote, unquote
 
 from fetcher.demo.exchange import Answer, Call, Refused, json_answer
-from fetcher.demo.github_models import GithubUser, Release, Repository, stamp
+from fetcher.demo.github_accounts import Resource
+from fetcher.demo.github_answers import (
+    DOCS,
+    LIMITS,
+    NO_USER_AGENT,
+    Row,
+    block,
+    exhausted,
+    refusal,
+    request_id,
+    too_fast,
+)
+from fetcher.demo.github_files import GithubFiles
+from fetcher.demo.github_models import GithubUser, Release, Repository
 from fetcher.demo.github_shapes import Shapes
 from fetcher.demo.github_state import CURRENT_VERSION, GithubState
 from fetcher.demo.limits import ResettingWindow
 
+if TYPE_CHECKING:
+    from fetcher.demo.graphql import GraphqlApi
+
 __all__ = ["GithubApi"]
 
 T = TypeVar("T")
-Row: TypeAlias = dict[str, Any]
-
-DOCS: Final = "https://docs.github.com/rest"
-LIMITS: Final = f"{DOCS}/using-the-rest-api/rate-limits-for-the-rest-api"
-NO_USER_AGENT: Final = (
-    "Request forbidden by administrative rules. Please make sure your request has a User-Agent "
-    "header (https://docs.github.com/en/rest/overview/resources-in-the-rest-api"
-    "#user-agent-required). Check https://developer.github.com for other possible causes.\r\n"
-)
-SECONDARY: Final = (
-    "You have exceeded a secondary rate limit. Please wait a few minutes before you try again. "
-    "For more on scraping GitHub and how it may affect your rights, please review our Terms of "
-    "Service (https://docs.github.com/en/site-policy/github-terms/github-terms-of-service)"
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,13 +50,13 @@ class GithubApi:
 
     def __init__(self, state: GithubState) -> None:
         self._state = state
+        self._files = GithubFiles(state)
+        self._graphql: GraphqlApi | None = None
         self._answered = 0
         self._shapes: dict[tuple[str, str], Shapes] = {}
 
     def answer(self, call: Call) -> Answer:
         """The answer, with what every answer of GitHub carries."""
-        if call.path.startswith(("/web/", "/objects/")):
-            return self._download(call)
         account = self._state.account(call)
         if not call.headers.get("User-Agent"):
             headers = {"Content-Type": "text/html; charset=utf-8"}
@@ -63,29 +65,45 @@ class GithubApi:
             user, bad = self._state.user(call), False
         except PermissionError:
             user, bad = None, True
-        limit = self._state.limit_anonymous if user is None else user.limit
-        window = self._state.budget(account, limit)
+        resource: Resource = "graphql" if call.path == "/graphql" else "core"
+        window = self._state.budget(account, self._state.limit(user, resource), resource)
         try:
-            answer = self._admitted(call, user, account, window, bad=bad)
+            if bad:
+                raise refusal(401, "Bad credentials")
+            if resource == "graphql":
+                answer = self._queries().answer(call, user, account, window)
+            else:
+                answer = self._admitted(call, user, account, window)
         except Refused as refused:
             answer = refused.answer
-        return replace(
-            answer, account=account, headers={**answer.headers, **self._usual(call, window)}
-        )
+        headers = {**answer.headers, **self._usual(call, window, resource)}
+        return replace(answer, account=account, headers=headers)
 
-    def _usual(self, call: Call, window: ResettingWindow) -> Mapping[str, str]:
+    def _queries(self) -> "GraphqlApi":
+        """GraphQL's part, made when it is first asked for: most demos do without its library."""
+        if self._graphql is None:
+            try:
+                from fetcher.demo.graphql import GraphqlApi
+            except ModuleNotFoundError as missing:
+                message = f"The demo's GraphQL needs {missing.name}: pip install 'fetcher[dev]'"
+                raise refusal(501, message) from missing
+            self._graphql = GraphqlApi(self._state)
+        return self._graphql
+
+    def _usual(self, call: Call, window: ResettingWindow, resource: Resource) -> Mapping[str, str]:
         self._answered += 1
         left = window.look(call.at)
+        media = "github.v3" if resource == "core" else "github.v4"
         return {
             "Server": "github.com",
-            "X-GitHub-Media-Type": "github.v3; format=json",
+            "X-GitHub-Media-Type": f"{media}; format=json",
             "x-github-api-version-selected": self._version(call),
             "X-RateLimit-Limit": str(window.limit),
             "X-RateLimit-Remaining": str(left),
             "X-RateLimit-Reset": str(int(window.reset_epoch)),
-            "X-RateLimit-Resource": "core",
+            "X-RateLimit-Resource": resource,
             "X-RateLimit-Used": str(window.limit - left),
-            "X-GitHub-Request-Id": f"DE40:{self._answered:06X}:F095E:DEB0C:{int(call.at):08X}",
+            "X-GitHub-Request-Id": request_id(self._answered, call.at),
             **self._state.deprecation,
         }
 
@@ -98,30 +116,23 @@ class GithubApi:
         user: GithubUser | None,
         account: str,
         window: ResettingWindow,
-        *,
-        bad: bool,
     ) -> Answer:
         """Checks who asks and what is left of the limits, then answers and charges."""
         state, version = self._state, self._version(call)
-        if bad:
-            raise _refusal(401, "Bad credentials")
         if version in state.retired_versions:
-            raise _refusal(410, f"Version {version} of the REST API is no longer supported.")
+            raise refusal(410, f"Version {version} of the REST API is no longer supported.")
         if version not in state.versions:
-            raise _refusal(400, f"{version} is not a supported version of the REST API.")
+            raise refusal(400, f"{version} is not a supported version of the REST API.")
         if call.path == "/rate_limit":
-            return self._rate_limit(call, window)
+            return self._rate_limit(call, user, account, window)
         if state.secondary(account, 1 if call.method in ("GET", "HEAD", "OPTIONS") else 5):
-            after = state.secondary_retry_after
-            headers = {} if after is None else {"Retry-After": str(after)}
-            about = f"{LIMITS}#about-secondary-rate-limits"
-            raise _refusal(state.secondary_status, SECONDARY, about=about, headers=headers)
+            raise too_fast(state, "core")
         if window.look(call.at) < 1:
             state.violations.append(call.at)
-            raise _refusal(state.limit_status, _exhausted(call, user), about=LIMITS)
+            raise refusal(state.limit_status, exhausted(call, user), about=LIMITS)
         if user is None and state.require_token:
             window.spend(call.at)
-            raise _refusal(401, "Requires authentication")
+            raise refusal(401, "Requires authentication")
         try:
             answer = self._conditional(call, self._route(call, user))
         except Refused:
@@ -158,11 +169,11 @@ class GithubApi:
         visit = _Visit(call, user, self._shapes.setdefault(urls, Shapes(*urls)))
         parts = [unquote(part) for part in call.path.split("/")[1:]]
         if call.method not in ("GET", "HEAD"):
-            raise _refusal(404, "Not Found")
+            raise refusal(404, "Not Found")
         match parts:
             case ["user"]:
                 if user is None:
-                    raise _refusal(401, "Requires authentication")
+                    raise refusal(401, "Requires authentication")
                 return json_answer(200, visit.shapes.user(user))
             case ["repos", owner, name, *rest]:
                 return self._under(visit, self._named(visit, f"{owner}/{name}", call.path), rest)
@@ -170,10 +181,10 @@ class GithubApi:
                 try:
                     repo = self._state.repository(int(id_))
                 except KeyError:
-                    raise _refusal(404, "Not Found") from None
+                    raise refusal(404, "Not Found") from None
                 return self._under(visit, repo, rest)
             case _:
-                raise _refusal(404, "Not Found")
+                raise refusal(404, "Not Found")
 
     def _named(self, visit: _Visit, full_name: str, path: str) -> Repository:
         """The repository of that name in any case; an old name redirects to its id."""
@@ -182,7 +193,7 @@ class GithubApi:
         except KeyError:
             moved = self._state.formerly(full_name)
             if moved is None or not self._state.sees(visit.user, moved):
-                raise _refusal(404, "Not Found") from None
+                raise refusal(404, "Not Found") from None
         rest = "/".join(path.split("/")[4:])
         url = f"{visit.call.base}/repositories/{moved.id}" + (f"/{rest}" if rest else "")
         if visit.call.query:
@@ -197,11 +208,11 @@ class GithubApi:
 
     def _under(self, visit: _Visit, repo: Repository, rest: Sequence[str]) -> Answer:
         if not self._state.sees(visit.user, repo):
-            raise _refusal(404, "Not Found")
+            raise refusal(404, "Not Found")
         if repo.blocked is not None:
-            raise Refused(json_answer(451, _block(repo)))
+            raise Refused(block(repo))
         if repo.forbidden is not None:
-            raise _refusal(403, repo.forbidden)
+            raise refusal(403, repo.forbidden)
         push = self._state.sees(visit.user, repo, push=True)
         releases = [each for each in repo.releases if push or not each.draft]
         match rest:
@@ -231,7 +242,7 @@ class GithubApi:
                     lambda each: visit.shapes.asset(repo, owner, each),
                 )
             case ["releases", "latest"]:
-                found = _latest(repo)
+                found = _one([repo.latest_release()])
             case ["releases", "tags", *tag]:
                 # A draft is not found by its tag, whoever asks.
                 name = "/".join(tag)
@@ -239,7 +250,7 @@ class GithubApi:
             case ["releases", id_]:
                 found = _one(each for each in releases if str(each.id) == id_)
             case _:
-                raise _refusal(404, "Not Found")
+                raise refusal(404, "Not Found")
         return json_answer(200, visit.shapes.release(repo, found))
 
     def _page(
@@ -261,7 +272,7 @@ class GithubApi:
         start = (page - 1) * size
         if start >= at_most:
             text = f"Only the first {at_most} results are available."
-            raise _refusal(422, text, about="https://docs.github.com/v3/#pagination")
+            raise refusal(422, text, about="https://docs.github.com/v3/#pagination")
         last = max(1, -(-min(len(items), at_most) // size))
         links: dict[str, int] = {}
         if page > 1:
@@ -276,18 +287,13 @@ class GithubApi:
         shown = [shape(each) for each in items[start : min(start + size, at_most)]]
         return json_answer(200, shown, {"Link": link} if link else None)
 
-    def _rate_limit(self, call: Call, window: ResettingWindow) -> Answer:
+    def _rate_limit(
+        self, call: Call, user: GithubUser | None, account: str, window: ResettingWindow
+    ) -> Answer:
         """Asking what is left costs nothing. https://docs.github.com/en/rest/rate-limit"""
-        left = window.look(call.at)
-        core = {
-            "limit": window.limit,
-            "used": window.limit - left,
-            "remaining": left,
-            "reset": int(window.reset_epoch),
-        }
-        untouched = {"used": 0, "reset": int(call.at) + 3600}
-        search = {"limit": 30, "remaining": 30, **untouched}
-        graphql = {"limit": window.limit, "remaining": window.limit, **untouched}
+        points = self._state.budget(account, self._state.limit(user, "graphql"), "graphql")
+        core, graphql = _left(call, window), _left(call, points)
+        search = {"limit": 30, "remaining": 30, "used": 0, "reset": int(call.at) + 3600}
         shape: Row = {"resources": {"core": core, "search": search, "graphql": graphql}}
         if self._version(call) == CURRENT_VERSION:
             shape["rate"] = core
@@ -307,83 +313,28 @@ class GithubApi:
         )
         if visit.call.headers.get("Accept") != "application/octet-stream":
             return json_answer(200, visit.shapes.asset(repo, release, asset))
-        base = visit.call.base.removesuffix("/github")
-        return Answer(302, {"Location": f"{base}/objects/{asset.id}/{quote(asset.name)}"})
-
-    def _download(self, call: Call) -> Answer:
-        """The bytes of assets, where a browser gets them; no API limit counts here."""
-        parts = [unquote(part) for part in call.path.split("/")[1:]]
-        base = call.base.removesuffix("/github")
-        for repo in self._state.repositories():
-            for release in repo.releases:
-                for asset in release.assets:
-                    wanted = ["releases", "download", *release.tag.split("/"), asset.name]
-                    if parts == ["web", *repo.full_name.split("/"), *wanted]:
-                        url = f"{base}/objects/{asset.id}/{quote(asset.name)}"
-                        return Answer(302, {"Location": url})
-                    if parts[:2] == ["objects", str(asset.id)] and asset.content is not None:
-                        return _bytes(call, asset.content, asset.content_type)
-        return Answer(404, {"Content-Type": "text/plain; charset=utf-8"}, b"Not Found")
+        if asset.state != "uploaded":
+            raise refusal(404, "Not Found")
+        if self._state.redirects_assets:
+            return self._files.link(visit.call, asset)
+        return self._files.whole(visit.call, asset)
 
 
-def _bytes(call: Call, content: bytes, content_type: str) -> Answer:
-    """The whole of it, or from where ``Range: bytes=N-`` says."""
-    headers = {"Content-Type": content_type, "Accept-Ranges": "bytes"}
-    unit, _, span = call.headers.get("Range", "").partition("=")
-    start = span.removesuffix("-")
-    if unit == "bytes" and start.isdecimal():
-        if int(start) >= len(content):
-            return Answer(416, {**headers, "Content-Range": f"bytes */{len(content)}"})
-        headers["Content-Range"] = f"bytes {start}-{len(content) - 1}/{len(content)}"
-        return Answer(206, headers, content[int(start) :], encoded=True)
-    return Answer(200, headers, content, encoded=True)
-
-
-def _refusal(
-    status: int,
-    message: str,
-    *,
-    about: str = DOCS,
-    headers: Mapping[str, str] | None = None,
-) -> Refused:
-    shape = {"message": message, "documentation_url": about, "status": str(status)}
-    return Refused(json_answer(status, shape, headers))
-
-
-def _exhausted(call: Call, user: GithubUser | None) -> str:
-    if user is not None:
-        return (
-            f"API rate limit exceeded for user ID {user.id}. If you reach out to GitHub Support "
-            f"for help, please include the request ID and timestamp {stamp(call.at)}."
-        )
-    return (
-        f"API rate limit exceeded for {call.remote}. (But here's the good news: Authenticated "
-        "requests get a higher rate limit. Check out the documentation for more details.)"
-    )
-
-
-def _block(repo: Repository) -> Row:
+def _left(call: Call, window: ResettingWindow) -> Row:
+    left = window.look(call.at)
     return {
-        "message": "Repository access blocked",
-        "block": {
-            "reason": repo.blocked,
-            "created_at": repo.created_at,
-            "html_url": f"https://github.com/github/{repo.blocked}/blob/master/{repo.id}.md",
-        },
+        "limit": window.limit,
+        "used": window.limit - left,
+        "remaining": left,
+        "reset": int(window.reset_epoch),
     }
 
 
-def _latest(repo: Repository) -> Release:
-    """By the commit's date, without drafts and pre-releases, unless one is marked by hand."""
-    full = [each for each in repo.releases if not (each.draft or each.prerelease)]
-    marked = [each for each in full if each.id == repo.latest]
-    return _one(marked or sorted(full, key=lambda each: (each.created_at, each.id), reverse=True))
-
-
-def _one(found: Iterable[T]) -> T:
+def _one(found: Iterable[T | None]) -> T:
     for each in found:
-        return each
-    raise _refusal(404, "Not Found")
+        if each is not None:
+            return each
+    raise refusal(404, "Not Found")
 
 
 def _number(text: str | None, otherwise: int) -> int:

@@ -53,8 +53,9 @@ class Release:
 class Repository:
     """A repository; its `id` stays, its `full_name` may change.
 
-    `tags` are name to commit. `blocked` is the reason of a 451, `forbidden` the message of a
-    403. `latest` overrides which release is marked latest, by id.
+    `tags` are name to commit, `annotated` those of them that are Git objects of their own.
+    `blocked` is the reason of a 451, `forbidden` the message of a 403. `latest` overrides which
+    release is marked latest, by id.
     """
 
     id: int
@@ -68,6 +69,7 @@ class Repository:
     latest: int | None = None
     releases: list[Release] = field(default_factory=list)
     tags: dict[str, str] = field(default_factory=dict)
+    annotated: set[str] = field(default_factory=set)
 
     def release(self, wanted: "Release | str | int") -> Release:
         """A release by itself, its tag or its id."""
@@ -76,13 +78,21 @@ class Repository:
                 return each
         raise KeyError(wanted)
 
+    def latest_release(self) -> Release | None:
+        """By the commit's date, without drafts and pre-releases, unless one is marked by hand."""
+        full = [each for each in self.releases if not (each.draft or each.prerelease)]
+        marked = [each for each in full if each.id == self.latest]
+        found = marked or sorted(full, key=lambda each: (each.created_at, each.id))
+        return found[-1] if found else None
+
 
 @dataclass(slots=True)
 class GithubUser:
     """Whom a token belongs to; all tokens of one login share `limit` requests an hour.
 
     `push` and `pull` name repositories (``owner/name``): who may push sees drafts, who may do
-    either sees a private repository.
+    either sees a private repository. `graphql_limit` are points an hour, apart from `limit`. A
+    token past `expires_epoch` is as bad as a `revoked` one.
     """
 
     login: str
@@ -91,3 +101,5 @@ class GithubUser:
     pull: set[str] = field(default_factory=set)
     revoked: bool = False
     id: int = 583231
+    graphql_limit: int = 5000
+    expires_epoch: float | None = None

@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 from fetcher.demo.github_models import Asset, GithubUser, Release, Repository
 
-__all__ = ["Shapes"]
+__all__ = ["Shapes", "node_id"]
 
 
 class Shapes:
@@ -20,6 +20,10 @@ class Shapes:
         self._api = api
         self._web = web
         self._accounts: dict[tuple[str, str], dict[str, Any]] = {}
+
+    def html(self, repo: Repository) -> str:
+        """A repository's page."""
+        return f"{self._web}/{repo.full_name}"
 
     def account(self, login: str, kind: str = "User") -> dict[str, Any]:
         """A user, an organization or a bot, as it stands within other objects."""
@@ -35,7 +39,7 @@ class Shapes:
         return {
             "login": login,
             "id": id_,
-            "node_id": _node("U", id_),
+            "node_id": node_id("U", id_),
             "avatar_url": f"https://avatars.githubusercontent.com/u/{id_}?v=4",
             "gravatar_id": "",
             "url": url,
@@ -67,7 +71,7 @@ class Shapes:
         changed = max([repo.created_at, *(each.updated_at for each in repo.releases)])
         shape: dict[str, Any] = {
             "id": repo.id,
-            "node_id": _node("R", repo.id),
+            "node_id": node_id("R", repo.id),
             "name": name,
             "full_name": repo.full_name,
             "private": repo.private,
@@ -127,21 +131,25 @@ class Shapes:
             shape["permissions"] = {"admin": False, "push": push, "pull": True}
         return shape
 
+    def release_page(self, repo: Repository, release: Release) -> str:
+        """Its page; a draft has no tag yet."""
+        shown = f"untagged-{release.id:x}" if release.draft else quote(release.tag)
+        return f"{self._web}/{repo.full_name}/releases/tag/{shown}"
+
     def release(self, repo: Repository, release: Release) -> dict[str, Any]:
         """A release with its assets; the order of keys is the recorded one."""
         url = f"{self._api}/repos/{repo.full_name}/releases/{release.id}"
         uploads = f"{self._api}/uploads/repos/{repo.full_name}/releases/{release.id}"
         archive = f"{self._api}/repos/{repo.full_name}"
         tag = quote(release.tag)
-        shown = f"untagged-{release.id:x}" if release.draft else tag
         return {
             "url": url,
             "assets_url": f"{url}/assets",
             "upload_url": f"{uploads}/assets{{?name,label}}",
-            "html_url": f"{self._web}/{repo.full_name}/releases/tag/{shown}",
+            "html_url": self.release_page(repo, release),
             "id": release.id,
             "author": self.account(release.author),
-            "node_id": _node("RE", repo.id, release.id),
+            "node_id": node_id("RE", repo.id, release.id),
             "tag_name": release.tag,
             "target_commitish": release.target_commitish,
             "name": release.name,
@@ -163,7 +171,7 @@ class Shapes:
         return {
             "url": f"{self._api}/repos/{repo.full_name}/releases/assets/{asset.id}",
             "id": asset.id,
-            "node_id": _node("RA", repo.id, asset.id),
+            "node_id": node_id("RA", repo.id, asset.id),
             "name": asset.name,
             "label": asset.label,
             "uploader": self.account(asset.uploader),
@@ -185,10 +193,11 @@ class Shapes:
             "zipball_url": f"{url}/zipball/refs/tags/{quote(name)}",
             "tarball_url": f"{url}/tarball/refs/tags/{quote(name)}",
             "commit": {"sha": commit, "url": f"{url}/commits/{commit}"},
-            "node_id": _node("REF", repo.id, zlib.crc32(name.encode())),
+            "node_id": node_id("REF", repo.id, zlib.crc32(name.encode())),
         }
 
 
-def _node(kind: str, *ids: int) -> str:
+def node_id(kind: str, *ids: int) -> str:
+    """The global id that GraphQL knows a thing by."""
     packed = b"".join(id_.to_bytes(8, "big").lstrip(b"\0") for id_ in ids)
     return f"{kind}_kw{base64.urlsafe_b64encode(packed).decode().rstrip('=')}"

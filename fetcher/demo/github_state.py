@@ -1,15 +1,13 @@
-"""What the local GitHub holds: repositories, releases, users, and what it has counted."""
+"""What the local GitHub holds: repositories, releases, and who sees them."""
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import fields
 from datetime import datetime
 from typing import Any, Final, TypeAlias
 
-from fetcher.demo.exchange import Call
+from fetcher.demo.github_accounts import GithubAccounts
 from fetcher.demo.github_models import Asset, GithubUser, Release, Repository, stamp
-from fetcher.demo.limits import ResettingWindow, SlidingWindow
 
 __all__ = ["CURRENT_VERSION", "GithubState"]
 
@@ -17,44 +15,37 @@ When: TypeAlias = datetime | str | None
 CURRENT_VERSION: Final = "2022-11-28"
 
 
-class GithubState:
+class GithubState(GithubAccounts):
     """Repositories and users, the rules that are in force, and what was counted.
 
-    All settings may be changed at any time. Wherever a `repo` is asked for, its name will do.
-    `limit_status` and `secondary_status` are 403 or 429; `secondary_retry_after` of None leaves
-    the header out. `versions` of the API are served, `retired_versions` answer 410,
+    All settings may be changed at any time, those of `GithubAccounts` too. Wherever a `repo` is
+    asked for, its name will do. `versions` of the API are served, `retired_versions` answer 410,
     `deprecation` are headers that warn ahead. `web_url` is what ``html_url`` and
     ``browser_download_url`` begin with.
 
-    `violations` are the times of requests that came although a limit was known to be used up,
-    `most_in_flight` how many requests of one account were under way at once.
+    GraphQL: a query of more than `graphql_slow_above` root fields takes too long (see
+    `graphql_timeout_status` and `graphql_timeout_points`), one of more than
+    `graphql_resources_above` is answered in part. `redirects_assets` of False serves an asset's
+    bytes at the API itself, as GitHub may; a link to them is good for `asset_link_seconds`.
     """
 
     def __init__(self, now: Callable[[], float]) -> None:
-        self.now = now
-        self.tokens: dict[str, GithubUser] = {}
-        self.require_token = False
-        self.limit_anonymous = 60
-        self.limit_status = 403
-        self.secondary_points = 900
-        self.secondary_concurrent = 100
-        self.secondary_status = 403
-        self.secondary_retry_after: int | None = 60
+        super().__init__(now)
         self.versions = {CURRENT_VERSION, "2026-03-10"}
         self.retired_versions: set[str] = set()
         self.deprecation: Mapping[str, str] = {}
         self.weak_etags = True
         self.listed_at_most = 10_000
         self.web_url = "https://github.com"
-        self.violations: list[float] = []
-        self.most_in_flight = 0
+        self.graphql_slow_above: int | None = None
+        self.graphql_timeout_status = 502
+        self.graphql_timeout_points = 10
+        self.graphql_resources_above: int | None = None
+        self.redirects_assets = True
+        self.asset_link_seconds = 300
         self._repositories: dict[int, Repository] = {}
         self._names: dict[str, int] = {}
         self._old_names: dict[str, int] = {}
-        self._budgets: dict[str, ResettingWindow] = {}
-        self._points: dict[str, SlidingWindow] = {}
-        self._silent_until: dict[str, float] = {}
-        self._in_flight: dict[str, int] = {}
         self._last_id = 1_000_000
 
     # --- repositories -----------------------------------------------------------------------
@@ -191,6 +182,8 @@ class GithubState:
         for name, value in changes.items():
             if name not in known:
                 raise TypeError(f"a release has no {name}")
+            if name in ("tag", "assets", "immutable"):
+                _mutable(found)
             setattr(found, name, stamp(value) if isinstance(value, datetime) else value)
         if "updated_at" not in changes:
             found.updated_at = self._when()
@@ -207,8 +200,8 @@ class GithubState:
     def add_asset(
         self, repo: Repository | str, release: Release | str | int, asset: Mapping[str, Any] | str
     ) -> Asset:
-        """One more file."""
-        found = self.repository(repo).release(release)
+        """One more file; an immutable release takes none."""
+        found = _mutable(self.repository(repo).release(release))
         found.assets.append(self._asset(found, asset))
         found.updated_at = self._when()
         return found.assets[-1]
@@ -222,7 +215,7 @@ class GithubState:
         **more: object,
     ) -> Asset:
         """Another file under the same name: with another id, size, digest and date."""
-        found = self.repository(repo).release(release)
+        found = _mutable(self.repository(repo).release(release))
         found.assets = [each for each in found.assets if each.name != name]
         now = self._when()
         asset = {"name": name, "content": content, "created_at": now, "updated_at": now, **more}
@@ -234,16 +227,30 @@ class GithubState:
             for asset in release.assets:
                 asset.download_count += by
 
-    def add_tag(self, repo: Repository | str, name: str, commit: str | None = None) -> None:
-        """A tag; without `commit` one is made up, or the tag stays as it is."""
+    def add_tag(
+        self,
+        repo: Repository | str,
+        name: str,
+        commit: str | None = None,
+        *,
+        annotated: bool | None = None,
+    ) -> None:
+        """A tag; without `commit` one is made up, or the tag stays as it is.
+
+        An `annotated` tag is a Git object of its own, which only GraphQL tells apart.
+        """
         repo = self.repository(repo)
         made_up = hashlib.sha1(f"{repo.id}@{name}".encode(), usedforsecurity=False).hexdigest()
         if commit is not None or name not in repo.tags:
             repo.tags[name] = commit or made_up
+        if annotated is not None:
+            (repo.annotated.add if annotated else repo.annotated.discard)(name)
 
     def delete_tag(self, repo: Repository | str, name: str) -> None:
         """The tag goes."""
-        del self.repository(repo).tags[name]
+        repo = self.repository(repo)
+        del repo.tags[name]
+        repo.annotated.discard(name)
 
     def populate(
         self, repositories: int = 5000, releases: int = 3, *, assets: int = 2, owner: str = "acme"
@@ -267,28 +274,7 @@ class GithubState:
                 )
         return names
 
-    # --- who asks, and what is left ---------------------------------------------------------
-
-    def user(self, call: Call) -> GithubUser | None:
-        """The user of the call's token; None for a call without one.
-
-        Raises `PermissionError` for a token that is unknown or revoked.
-        """
-        scheme, _, token = call.headers.get("Authorization", "").partition(" ")
-        if not scheme:
-            return None
-        user = self.tokens.get(token.strip()) if scheme.lower() in ("bearer", "token") else None
-        if user is None or user.revoked:
-            raise PermissionError(token)
-        return user
-
-    def account(self, call: Call) -> str:
-        """The login, or ``ip:ADDRESS`` for a call without a (good) token."""
-        try:
-            user = self.user(call)
-        except PermissionError:
-            user = None
-        return f"ip:{call.remote}" if user is None else user.login
+    # --- who sees what ----------------------------------------------------------------------
 
     def sees(self, user: GithubUser | None, repo: Repository, *, push: bool = False) -> bool:
         """Whether the user may push to the repository, or (without `push`) see it at all."""
@@ -297,60 +283,6 @@ class GithubState:
         names = set() if user is None else user.push if push else user.push | user.pull
         found = (self._names.get(name.lower(), self._old_names.get(name.lower())) for name in names)
         return repo.id in found
-
-    def budget(self, account: str, limit: int) -> ResettingWindow:
-        """The hour of an account."""
-        window = self._budgets.setdefault(account, ResettingWindow(limit))
-        window.limit = limit
-        return window
-
-    def exhaust(self, account: str, reset_in: float = 3600.0) -> None:
-        """Somebody else has used up the account's hour, which has `reset_in` seconds left."""
-        window = self.budget(account, self._limit(account))
-        window.look(self.now())
-        window.used, window.reset_epoch = window.limit, float(int(self.now() + reset_in))
-
-    def forget_limits(self) -> None:
-        """All budgets are whole again."""
-        self._budgets.clear()
-        self._points.clear()
-        self._silent_until.clear()
-
-    def points(self, account: str) -> SlidingWindow:
-        """The secondary limit's minute of an account."""
-        return self._points.setdefault(account, SlidingWindow(self.secondary_points, 60.0))
-
-    @contextmanager
-    def flight(self, call: Call) -> Iterator[None]:
-        """Counts a call as under way."""
-        account = self.account(call)
-        self._in_flight[account] = self._in_flight.get(account, 0) + 1
-        self.most_in_flight = max(self.most_in_flight, self._in_flight[account])
-        try:
-            yield
-        finally:
-            self._in_flight[account] -= 1
-
-    def secondary(self, account: str, cost: int) -> bool:
-        """Charges the secondary limits; whether they are exceeded.
-
-        https://docs.github.com/en/rest/using-the-rest-api/rate-limits-for-the-rest-api
-        """
-        now = self.now()
-        if now < self._silent_until.get(account, 0.0):
-            self.violations.append(now)
-            return True
-        minute = self.points(account)
-        crowded = self._in_flight.get(account, 0) > self.secondary_concurrent
-        if crowded or minute.count(now) + cost > self.secondary_points:
-            self._silent_until[account] = now + (self.secondary_retry_after or 0)
-            return True
-        minute.spend(now, cost)
-        return False
-
-    def _limit(self, account: str) -> int:
-        limits = (user.limit for user in self.tokens.values() if user.login == account)
-        return next(limits, self.limit_anonymous)
 
     def _asset(self, release: Release, given: Mapping[str, Any] | str) -> Asset:
         asked: dict[str, Any] = dict(given) if isinstance(given, Mapping) else {"name": given}
@@ -382,3 +314,13 @@ class GithubState:
         if isinstance(when, str):
             return when
         return stamp(self.now() if when is None else when)
+
+
+def _mutable(release: Release) -> Release:
+    """Tag and files of an immutable release are locked; its text is not.
+
+    https://docs.github.com/en/code-security/concepts/supply-chain-security/immutable-releases
+    """
+    if release.immutable and not release.draft:
+        raise ValueError(f"{release.tag} is immutable")
+    return release

@@ -1,18 +1,23 @@
-"""The two upstreams on one loopback port.
+"""The two upstreams on one loopback port, and the host of release assets on another.
 
 =====================  =======================================================================
-``/github``            GitHub's REST API (the configuration's ``github.api_url``)
+``/github``            GitHub's REST API (the configuration's ``github.api_url``), and its GraphQL
+                       at ``/github/graphql``
+``/api/v3``            the same as on an Enterprise Server, whose GraphQL is at ``/api/graphql``
 ``/entrez/eutils``     NCBI's E-utilities (``ncbi.eutils_url``)
 ``/datasets/v2``       reserved for NCBI Datasets: 404
-``/web``, ``/objects`` where release assets can be downloaded
+``/web``               stands for github.com: where release assets can be downloaded
 =====================  =======================================================================
+
+Downloads are redirected to ``/objects`` on the other port, where no token is welcome.
 """
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from aiohttp import web
 
@@ -20,6 +25,7 @@ from fetcher.demo.bundled import load_github, load_ncbi
 from fetcher.demo.exchange import Answer, Call, Logged, Upstream
 from fetcher.demo.faults import Fault, reshape, take
 from fetcher.demo.github import GithubApi
+from fetcher.demo.github_files import GithubFiles
 from fetcher.demo.github_state import GithubState
 from fetcher.demo.ncbi import NcbiApi
 from fetcher.demo.ncbi_state import NcbiState
@@ -28,19 +34,38 @@ from fetcher.demo.wire import Sleep, Wire
 __all__ = ["DemoUpstream", "Urls"]
 
 GITHUB = "/github"
+ENTERPRISE = "/api/v3"
 EUTILS = "/entrez/eutils"
+
+Handler: TypeAlias = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 @dataclass(frozen=True, slots=True)
 class Urls:
-    """Where the upstreams are served."""
+    """Where the upstreams are served; `files` is the host of release assets."""
 
     base: str
+    files: str = ""
 
     @property
     def github(self) -> str:
         """The configuration's ``github.api_url``."""
         return self.base + GITHUB
+
+    @property
+    def graphql(self) -> str:
+        """GraphQL beside `github`."""
+        return f"{self.github}/graphql"
+
+    @property
+    def enterprise(self) -> str:
+        """The same GitHub under the base of an Enterprise Server: its ``github.api_url``."""
+        return self.base + ENTERPRISE
+
+    @property
+    def enterprise_graphql(self) -> str:
+        """GraphQL beside `enterprise`."""
+        return f"{self.base}/api/graphql"
 
     @property
     def eutils(self) -> str:
@@ -90,24 +115,27 @@ class DemoUpstream:
 
     @asynccontextmanager
     async def serve(self, host: str = "127.0.0.1", port: int = 0) -> AsyncIterator[Urls]:
-        """Serves until the block ends; port 0 takes a free one."""
+        """Serves until the block ends; port 0 takes a free one, as the files always do."""
         closing = asyncio.Event()
-        desk = _Desk(self, Wire(self._now, self._sleep, closing), self._now)
-        app = web.Application(client_max_size=64 << 20)
-        app.router.add_route("*", "/{path:.*}", desk.handle)
-        runner = web.AppRunner(
-            app, access_log=None, handler_cancellation=True, shutdown_timeout=1.0
-        )
-        await runner.setup()
-        try:
-            site = web.TCPSite(runner, host, port)
-            await site.start()
-            bound = runner.addresses[0][1]
-            shown = f"[{host}]" if ":" in host else host
-            yield Urls(f"http://{shown}:{bound}")
-        finally:
-            closing.set()
-            await runner.cleanup()
+        shown = f"[{host}]" if ":" in host else host
+        async with AsyncExitStack() as stack:
+            desk = _Desk(self, Wire(self._now, self._sleep, closing), self._now)
+            desk.files = f"http://{shown}:{await _listen(stack, desk.file, host, 0)}"
+            bound = await _listen(stack, desk.handle, host, port)
+            stack.callback(closing.set)
+            yield Urls(f"http://{shown}:{bound}", desk.files)
+
+
+async def _listen(stack: AsyncExitStack, handle: Handler, host: str, port: int) -> int:
+    """Serves until the stack unwinds; the port."""
+    app = web.Application(client_max_size=64 << 20)
+    app.router.add_route("*", "/{path:.*}", handle)
+    runner = web.AppRunner(app, access_log=None, handler_cancellation=True, shutdown_timeout=1.0)
+    await runner.setup()
+    stack.push_async_callback(runner.cleanup)
+    await web.TCPSite(runner, host, port).start()
+    bound: int = runner.addresses[0][1]
+    return bound
 
 
 class _Desk:
@@ -118,18 +146,31 @@ class _Desk:
         self._wire = wire
         self._now = now
         self._github = GithubApi(upstream.github)
+        self._files = GithubFiles(upstream.github)
         self._ncbi = NcbiApi(upstream.ncbi)
+        self.files = ""
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         path = request.rel_url.raw_path
-        if path.startswith((f"{GITHUB}/", "/web/", "/objects/")):
-            call = await self._read(request, "github", GITHUB)
-            with self._upstream.github.flight(call):
-                return await self._answer(request, call, self._github.answer(call))
+        for prefix in (f"{GITHUB}/", f"{ENTERPRISE}/", "/api/graphql"):
+            if path.startswith(prefix):
+                call = await self._read(
+                    request, "github", prefix.removesuffix("graphql").rstrip("/")
+                )
+                with self._upstream.github.flight(call):
+                    return await self._answer(request, call, self._github.answer(call))
+        if path.startswith("/web/"):
+            call = await self._read(request, "github", "")
+            return await self._answer(request, call, self._files.browse(call))
         if path.startswith(f"{EUTILS}/"):
             call = await self._read(request, "ncbi", EUTILS)
             return await self._answer(request, call, self._ncbi.answer(call))
         raise web.HTTPNotFound
+
+    async def file(self, request: web.Request) -> web.StreamResponse:
+        """The host of files."""
+        call = await self._read(request, "github", "")
+        return await self._answer(request, call, self._files.serve(call))
 
     async def _answer(self, request: web.Request, call: Call, answer: Answer) -> web.StreamResponse:
         fault = take(self._upstream.faults, call)
@@ -148,13 +189,17 @@ class _Desk:
                 headers=call.headers,
                 status=0 if silent else answer.status,
                 account=account,
+                body=call.body,
             )
         )
         return await self._wire.send(request, answer, fault)
 
     async def _read(self, request: web.Request, upstream: Upstream, prefix: str) -> Call:
         form: dict[str, str] = {}
-        if request.method == "POST":
+        body = b""
+        if request.content_type == "application/json":
+            body = await request.read()
+        elif request.method == "POST":
             posted = await request.post()
             for name, value in posted.items():
                 if isinstance(value, str):
@@ -172,4 +217,6 @@ class _Desk:
             form=form,
             headers=request.headers,
             remote=request.remote or "",
+            body=body,
+            files=self.files,
         )

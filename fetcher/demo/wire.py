@@ -33,6 +33,8 @@ class Wire:
         self, request: web.Request, answer: Answer, fault: Fault | None
     ) -> web.StreamResponse:
         """Sends all of it, or what the fault leaves."""
+        if answer.delay:
+            await self._sleep(answer.delay)
         match fault.kind if fault is not None else "":
             case "reset":
                 return self._dropped(request)

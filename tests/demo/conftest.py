@@ -62,6 +62,14 @@ class Client:
         url = path if path.startswith("http") else self.urls.github + path
         return await self._send("GET", url, headers=wanted)
 
+    async def query(
+        self, query: str, variables: dict[str, object] | None = None, *, token: str | None = "t1"
+    ) -> Reply:
+        """One GraphQL query."""
+        headers = {} if token is None else {"Authorization": f"Bearer {token}"}
+        asked = {"query": query, "variables": variables or {}}
+        return await self._send("POST", self.urls.graphql, headers=headers, json=asked)
+
     async def ncbi(self, utility: str, method: str = "POST", **params: str) -> Reply:
         """One call; a second passes before, so that no limit is in the way."""
         self.clock.time += 1.0
