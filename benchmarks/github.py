@@ -30,7 +30,7 @@ from fetcher.sources.github_batches import CHECKED, WORKERS
 from fetcher.sources.github_pages import COMPLETED
 from fetcher.sources.wire_graphql import Wanted, check_document, page_document
 
-TOKEN = "ghp_benchmark"
+TOKEN = "ghp_benchmark"  # noqa: S105 - of a local upstream
 LATENCY = 0.05
 COMMAND = Path(sys.executable).with_name("fetcher")
 WRAPPER = """
