@@ -42,6 +42,7 @@ def main() -> int:
     parser.add_argument("--drain-every", type=int, default=0, help="every N-th is SIGTERM")
     parser.add_argument("--lease", type=float, default=2.0, help="in seconds")
     parser.add_argument("--plain", action="store_true", help="no renames, nothing comes back")
+    parser.add_argument("--graphql", action="store_true", help="ask GitHub with a token")
     parser.add_argument("--log", type=Path, help="where to keep what the daemons say")
     given = parser.parse_args()
 
@@ -61,6 +62,7 @@ def main() -> int:
                 drain_every=given.drain_every,
                 lease=given.lease,
                 plain=given.plain,
+                graphql=given.graphql,
             )
             report = asyncio.run(storm(folder, plan, on_kill))
         if given.log is not None:

@@ -15,6 +15,7 @@ import asyncio
 import json
 import math
 import os
+import subprocess
 import sys
 import tempfile
 import time
@@ -71,26 +72,20 @@ class Bench:
         """Runs a process to its end."""
         self.upstream.log.clear()
         points, begun = self._points(), time.perf_counter()
-        with (self.folder / "output").open("wb") as output:
-            process = await asyncio.create_subprocess_exec(
-                *command, cwd=self.folder, stdout=output, stderr=output
-            )
-            _, status, usage = await asyncio.to_thread(_wait, process.pid)
+        status, megabytes = await asyncio.to_thread(_run, command, self.folder)
         took = time.perf_counter() - begun
-        if status not in (0, 3 << 8):
+        if status not in (0, 3):
             raise RuntimeError((self.folder / "output").read_text()[-2000:])
-        megabytes = usage / 1024
         return Run(name, len(self.upstream.log), self._points() - points, took, megabytes)
 
     async def fetch(self, name: str) -> Run:
-        """`fetcher fetch` of all repositories."""
-        return await self.process(
-            name, COMMAND, "fetch", "--from-file", "names", "--quiet", "--output", "records"
-        )
+        """`fetcher fetch` of all repositories, which writes what changed."""
+        options = ("--from-file", "names", "--quiet", "--changed", "--output", "records")
+        return await self.process(name, COMMAND, "fetch", *options)
 
     async def nvchecker(self, python: str) -> Run:
         """nvchecker's latest release of all repositories."""
-        lines = ["[__config__]", 'newver = "new.json"', ""]
+        lines = ["[__config__]", 'oldver = "old.json"', 'newver = "new.json"', ""]
         for name in self.names:
             lines += [f'["{name}"]', 'source = "github"', f'github = "{name}"']
             lines += ["use_latest_release = true", ""]
@@ -126,9 +121,13 @@ class Bench:
         return Run("mere download", len(self.upstream.log), self._points() - points, took)
 
 
-def _wait(pid: int) -> tuple[int, int, int]:
-    found, status, usage = os.wait4(pid, 0)
-    return found, status, usage.ru_maxrss
+def _run(command: Sequence[str | Path], folder: Path) -> tuple[int, float]:
+    """Runs a process: its exit status, and the most megabytes that it had."""
+    with (folder / "output").open("wb") as output:
+        process = subprocess.Popen(command, cwd=folder, stdout=output, stderr=output)  # noqa: S603
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+    return process.returncode, usage.ru_maxrss / 1024
 
 
 def _cut(names: Sequence[str], size: int) -> list[Sequence[str]]:

@@ -24,6 +24,7 @@ from fetcher.sources.wire_graphql import (
     fingerprint,
     graph_record,
     graph_tag,
+    last_update,
     page_document,
     parse_assets,
     parse_repository,
@@ -32,6 +33,8 @@ from fetcher.targets import Target
 
 __all__ = ["Listing", "Pages"]
 
+# Seconds after which nothing more happens in a second that is told, whatever the clocks.
+_SETTLED: Final = 2.0
 COMPLETED: Final = 20
 """Repositories whose pages are asked for together."""
 
@@ -125,7 +128,9 @@ class Pages:
             for listing, found in pages:
                 ended = False
                 try:
-                    async with aclosing(self._page(listing, found, digests, known)) as items:
+                    async with aclosing(
+                        self._page(listing, found, digests, known, answer.at)
+                    ) as items:
                         async for item in items:
                             ended = ended or isinstance(item, Outcome)
                             yield item
@@ -154,10 +159,11 @@ class Pages:
         found: GraphRepository,
         digests: Mapping[str, str],
         known: Known,
+        at: float,
     ) -> AsyncGenerator[Chunk | Outcome, None]:
         """Takes one page in; ends with an outcome when there is nothing more to ask."""
         if listing.repository is None:
-            self._identified(listing, found)
+            self._identified(listing, found, at)
         steps = (
             self._tag_page(listing, found, known)
             if listing.tags
@@ -167,7 +173,9 @@ class Pages:
             async for item in steps:
                 yield item
 
-    def _identified(self, listing: Listing, found: GraphRepository) -> None:
+    def _identified(self, listing: Listing, found: GraphRepository, at: float) -> None:
+        # Times are whole seconds: what was updated just now may be so again, and look the same.
+        listing.steady = last_update(found) < at - _SETTLED
         listing.repository = found.repository()
         listing.latest = found.latest_release.database_id if found.latest_release else None
         listing.mark = fingerprint(found)

@@ -18,6 +18,7 @@ from fetcher.policy.verdict import (
     Verdict,
     judge_github,
     judge_limited,
+    server_time,
 )
 from fetcher.sources.credentials import Credentials, shown
 from fetcher.transport import Request, Response, Transport
@@ -49,11 +50,12 @@ class Said:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What came: `data` by alias, and the errors beside it."""
+    """What came: `data` by alias, and the errors beside it; `at` is the server's epoch time."""
 
     data: Mapping[str, Any]
     errors: tuple[Said, ...]
     evidence: Evidence
+    at: float = 0.0
 
     def error_of(self, alias: str) -> Said | None:
         """The error that concerns an alias."""
@@ -106,7 +108,7 @@ class Graphql:
             verdict = judge_github(reply, now)
             if not isinstance(verdict, Accept):
                 return verdict
-            found = _read(reply)
+            found = _read(reply, now)
             if found is None:
                 text = "GitHub's GraphQL answer makes no sense"
                 return Retry(Malformed(text, reply.evidence()))
@@ -131,7 +133,7 @@ class Graphql:
         return answers[0]
 
 
-def _read(reply: Reply) -> Answer | None:
+def _read(reply: Reply, now: float) -> Answer | None:
     """None for what is no answer of GraphQL's at all."""
     try:
         body = json.loads(reply.body)
@@ -145,7 +147,8 @@ def _read(reply: Reply) -> Answer | None:
     if data is None and not errors:
         return None
     said = tuple(_said(each, reply) for each in errors if isinstance(each, dict))
-    return Answer(data or {}, said, reply.evidence() if said else Evidence(reply.status))
+    evidence = reply.evidence() if said else Evidence(reply.status)
+    return Answer(data or {}, said, evidence, server_time(reply.headers, now))
 
 
 def _said(error: Mapping[str, Any], reply: Reply) -> Said:

@@ -38,6 +38,7 @@ __all__ = [
     "fingerprint",
     "graph_record",
     "graph_tag",
+    "last_update",
     "page_document",
     "parse_assets",
     "parse_repository",
@@ -266,6 +267,12 @@ def fingerprint(found: GraphRepository) -> str:
     latest = found.latest_release.database_id if found.latest_release is not None else None
     text = json.dumps([total, latest, newest, tags])
     return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+
+
+def last_update(found: GraphRepository) -> float:
+    """When the newest releases of a page were last updated, in epoch seconds."""
+    nodes = found.releases.nodes[:WINDOW] if found.releases is not None else ()
+    return max((each.updated_at.timestamp() for each in nodes), default=0.0)
 
 
 def graph_record(wire: GraphRelease, repository: Repository, api_url: str) -> Record:

@@ -135,13 +135,19 @@ async def check_cursors(
 
     A cursor belongs to the listing that had its ETag. Each record must be as it was in that
     listing or in a later one. Where the upstream is today what it was then, the next poll hears
-    "unchanged": then what is stored must be exactly that.
+    "unchanged": then what is stored must be exactly that. A fingerprint likewise.
     """
     for state in await states_of(store):
-        etag = (state.cursor or {}).get("etag")
+        cursor = state.cursor or {}
+        etag, id_ = cursor.get("etag"), int(state.facts.get("repository_id", 0))
+        if "mark" in cursor and still:
+            repository = weather.upstream.github.repository(id_)
+            stored, truth = await _releases(store, id_), weather.truth(repository)
+            if await weather.mark(repository) == cursor["mark"] and stored != truth:
+                text = f"{state.key}: the next check finds nothing, but"
+                complain("a cursor hides no change", f"{text} {_difference(truth, stored)}")
         if etag is None:
             continue
-        id_ = state.facts["repository_id"]
         first = book.first(id_, etag)
         if first is None:
             complain("a cursor is an ETag that was served", f"{state.key}: {etag}")

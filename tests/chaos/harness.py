@@ -50,6 +50,7 @@ class Plan:
 
     Every `stop_every`-th blow (0: none) is a pause longer than the lease, every `drain_every`-th
     of the others an orderly end. `plain` leaves out what comes back upstream: see `Weather`.
+    `graphql` has GitHub asked with a token, which is by another way.
     """
 
     url: str
@@ -60,6 +61,7 @@ class Plan:
     drain_every: int = 0
     lease: float = 2.0
     plain: bool = False
+    graphql: bool = False
 
 
 @dataclass(slots=True)
@@ -117,7 +119,7 @@ class Daemons:
         text = f"""
             [github]
             api_url = "{urls.github}"
-            token = "{TOKEN}"
+            token = "{TOKEN if plan.graphql else ""}"
             [ncbi]
             eutils_url = "{urls.eutils}"
             email = "storm@example.org"

@@ -11,9 +11,9 @@ __all__ = ["store_url"]
 
 
 @pytest.mark.timeout(150)
-@pytest.mark.parametrize("replicas", [1, 2])
+@pytest.mark.parametrize(("replicas", "graphql"), [(1, False), (2, True)])
 async def test_killed_at_random_nothing_is_lost(
-    tmp_path: Path, store_url: str, replicas: int
+    tmp_path: Path, store_url: str, replicas: int, graphql: bool
 ) -> None:
     """Alone, and with a replica that takes over; then one is also paused beyond its lease."""
     plan = Plan(
@@ -24,6 +24,7 @@ async def test_killed_at_random_nothing_is_lost(
         stop_every=3 if replicas == 2 else 0,
         drain_every=4,
         plain=True,
+        graphql=graphql,
     )
     report = await storm(tmp_path, plan)
     assert not report.violations, "\n".join(report.lines())

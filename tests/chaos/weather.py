@@ -9,12 +9,16 @@ from dataclasses import dataclass, field
 from typing import Any, Final, TypeAlias
 from unittest import mock
 
+import aiohttp
+
 from fetcher.demo import DemoUpstream, GithubUser, Urls, synthetic_genbank
 from fetcher.demo.exchange import Answer, Call
 from fetcher.demo.github import GithubApi
 from fetcher.demo.github_models import Release, Repository
 from fetcher.demo.ncbi_state import Entry
 from fetcher.documents import Document, time_text
+from fetcher.errors import Evidence
+from fetcher.sources.wire_graphql import check_document, fingerprint, parse_repository
 
 __all__ = [
     "ACCESSIONS",
@@ -50,8 +54,8 @@ def shape_of(told: Mapping[str, Any]) -> Shape:
     """The shape of a release as GitHub's JSON tells it."""
     return (
         told["tag_name"],
-        told["name"],
-        told["body"],
+        told["name"] or None,
+        told["body"] or None,
         told["prerelease"],
         told["created_at"],
         told["published_at"],
@@ -135,6 +139,7 @@ class Weather:
     changes: int = 0
     gone: dict[str, Entry] = field(default_factory=dict)
     names: dict[str, int] = field(default_factory=dict)
+    graphql_url: str = ""
     _number: int = 0
     _later: list[tuple[float, Callable[[], None]]] = field(default_factory=list)
     _calm: asyncio.Event = field(default_factory=asyncio.Event)
@@ -143,7 +148,8 @@ class Weather:
         """What stands upstream before anything happens."""
         self._calm.set()
         github, ncbi = self.upstream.github, self.upstream.ncbi
-        github.tokens[TOKEN] = GithubUser("storm", limit=15_000)
+        github.tokens[TOKEN] = GithubUser("storm", limit=15_000, graphql_limit=15_000)
+        github.limit_anonymous = 15_000
         for name in REPOSITORIES:
             self.names[name] = github.add_repository(name).id
             for _ in range(3):
@@ -166,7 +172,20 @@ class Weather:
 
         with mock.patch("fetcher.demo.server.GithubApi", Noting):
             async with self.upstream.serve() as urls:
+                self.graphql_url = f"{urls.github}/graphql"
                 yield urls
+
+    async def mark(self, repository: Repository) -> str:
+        """The fingerprint that a check would find now."""
+        document, variables = check_document([repository.full_name], {0})
+        headers = {"Authorization": f"Bearer {TOKEN}", "User-Agent": "storm"}
+        body = {"query": document, "variables": variables}
+        async with (
+            aiohttp.ClientSession(headers=headers) as session,
+            session.post(self.graphql_url, json=body) as answer,
+        ):
+            told = await answer.json()
+        return fingerprint(parse_repository(told["data"]["r0"], Evidence()))
 
     def repository(self, name: str) -> Repository:
         """By the name it had at first."""
@@ -314,8 +333,8 @@ class Weather:
 def _shape(repository: Repository, release: Release) -> Shape:
     return (
         release.tag,
-        release.name,
-        release.body,
+        release.name or None,
+        release.body or None,
         release.prerelease,
         release.created_at,
         release.published_at,
