@@ -29,7 +29,15 @@ ROOMS: Mapping[str, set[str]] = {
     "fetcher.config": {"fetcher.config", "pydantic", "pydantic_settings", "pydantic_core"},
     "fetcher.policy": {"fetcher.policy"},
     "fetcher.gate": {"fetcher.policy"},
-    "fetcher.transport": {"fetcher.gate", "fetcher.policy", "aiohttp", "tenacity", "yarl"},
+    "fetcher.redirects": {"fetcher.policy.wire", "aiohttp", "yarl"},
+    "fetcher.transport": {
+        "fetcher.gate",
+        "fetcher.policy",
+        "fetcher.redirects",
+        "aiohttp",
+        "tenacity",
+        "yarl",
+    },
     "fetcher.sources": {
         "fetcher.sources",
         "fetcher.fan",
@@ -138,7 +146,7 @@ DOORS: Mapping[str, tuple[str, ...]] = {
         "fetcher.store.sqlite_reader",
     ),
     "tenacity": ("fetcher.transport",),
-    "aiohttp": ("fetcher.transport", "fetcher.demo", "fetcher.web"),
+    "aiohttp": ("fetcher.transport", "fetcher.redirects", "fetcher.demo", "fetcher.web"),
     "prometheus_client": ("fetcher.metrics",),
     "typer": ("fetcher.cli",),
 }
