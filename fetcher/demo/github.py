@@ -307,19 +307,19 @@ class GithubApi:
         )
         if visit.call.headers.get("Accept") != "application/octet-stream":
             return json_answer(200, visit.shapes.asset(repo, release, asset))
-        base = visit.call.base.removesuffix("/github")
-        return Answer(302, {"Location": f"{base}/objects/{asset.id}/{quote(asset.name)}"})
+        objects = self._state.objects_url or f"{visit.call.base.removesuffix('/github')}/objects"
+        return Answer(302, {"Location": f"{objects}/{asset.id}/{quote(asset.name)}"})
 
     def _download(self, call: Call) -> Answer:
         """The bytes of assets, where a browser gets them; no API limit counts here."""
         parts = [unquote(part) for part in call.path.split("/")[1:]]
-        base = call.base.removesuffix("/github")
+        objects = self._state.objects_url or f"{call.base.removesuffix('/github')}/objects"
         for repo in self._state.repositories():
             for release in repo.releases:
                 for asset in release.assets:
                     wanted = ["releases", "download", *release.tag.split("/"), asset.name]
                     if parts == ["web", *repo.full_name.split("/"), *wanted]:
-                        url = f"{base}/objects/{asset.id}/{quote(asset.name)}"
+                        url = f"{objects}/{asset.id}/{quote(asset.name)}"
                         return Answer(302, {"Location": url})
                     if parts[:2] == ["objects", str(asset.id)] and asset.content is not None:
                         return _bytes(call, asset.content, asset.content_type)

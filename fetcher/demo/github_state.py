@@ -24,7 +24,7 @@ class GithubState:
     `limit_status` and `secondary_status` are 403 or 429; `secondary_retry_after` of None leaves
     the header out. `versions` of the API are served, `retired_versions` answer 410,
     `deprecation` are headers that warn ahead. `web_url` is what ``html_url`` and
-    ``browser_download_url`` begin with.
+    ``browser_download_url`` begin with, `objects_url` another host that has the assets' bytes.
 
     `violations` are the times of requests that came although a limit was known to be used up,
     `most_in_flight` how many requests of one account were under way at once.
@@ -46,6 +46,7 @@ class GithubState:
         self.weak_etags = True
         self.listed_at_most = 10_000
         self.web_url = "https://github.com"
+        self.objects_url: str | None = None
         self.violations: list[float] = []
         self.most_in_flight = 0
         self._repositories: dict[int, Repository] = {}
