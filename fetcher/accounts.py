@@ -5,18 +5,26 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from fetcher.config import Settings
+from fetcher.config import GithubAccount, Settings
 from fetcher.errors import UsageError
 from fetcher.gate import Gate
 from fetcher.models import Clock, Source
-from fetcher.policy.budget import github_budget, ncbi_budget
+from fetcher.policy.budget import asset_budget, github_budget, ncbi_budget
 from fetcher.sources.eutils import Eutils
 from fetcher.sources.github import GithubSource
 from fetcher.sources.ncbi import NcbiSource
 from fetcher.targets import Target, Upstream
 from fetcher.transport import Transport
 
-__all__ = ["Account", "Homes", "ReachableSource", "homes_of", "open_accounts"]
+__all__ = [
+    "Account",
+    "AssetAccount",
+    "Homes",
+    "ReachableSource",
+    "homes_of",
+    "open_accounts",
+    "open_asset_account",
+]
 
 
 class ReachableSource(Source, Protocol):
@@ -35,6 +43,19 @@ class Account:
     upstream: Upstream
     gate: Gate
     source: ReachableSource
+
+
+@dataclass(frozen=True, slots=True)
+class AssetAccount:
+    """A GitHub account as downloads use it: a lease and a share of the rate of their own.
+
+    `polls` is the key under which the same account is polled.
+    """
+
+    key: str
+    polls: str
+    gate: Gate
+    source: GithubSource
 
 
 class Homes:
@@ -80,27 +101,44 @@ def open_accounts(
     return {account.key: account for account in accounts}
 
 
+def open_asset_account(
+    settings: Settings, transport: Transport, clock: Clock, patience: float, key: str
+) -> AssetAccount:
+    """What assets are asked for with, of the GitHub account that is polled under `key`."""
+    account = next(
+        each for each in settings.github.all_accounts if key == f"github:{each.identity}"
+    )
+    gate = Gate(f"GitHub account {account.name}", asset_budget(), clock, in_flight=20)
+    source = _github_source(settings, transport, account, gate, patience)
+    return AssetAccount(f"downloads:{key}", key, gate, source)
+
+
 def _github(
     settings: Settings, transport: Transport, clock: Clock, patience: float
 ) -> tuple[Account, ...]:
     accounts = []
     for account in settings.github.all_accounts:
-        if account.app is not None:
-            text = f"the GitHub account {account.name} is an App, which this version cannot use yet"
-            raise UsageError(text)
-        token = account.token.get_secret_value() if account.token is not None else None
         # GitHub allows 100 at once for REST and GraphQL together, and asks to be spared.
         gate = Gate(f"GitHub account {account.name}", github_budget(), clock, in_flight=20)
-        source = GithubSource(
-            transport,
-            gate,
-            api_url=settings.github.api_url,
-            token=token,
-            identity=account.identity,
-            patience=patience,
-        )
+        source = _github_source(settings, transport, account, gate, patience)
         accounts.append(Account(f"github:{account.identity}", "github", gate, source))
     return tuple(accounts)
+
+
+def _github_source(
+    settings: Settings, transport: Transport, account: GithubAccount, gate: Gate, patience: float
+) -> GithubSource:
+    if account.app is not None:
+        text = f"the GitHub account {account.name} is an App, which this version cannot use yet"
+        raise UsageError(text)
+    return GithubSource(
+        transport,
+        gate,
+        api_url=settings.github.api_url,
+        token=account.token.get_secret_value() if account.token is not None else None,
+        identity=account.identity,
+        patience=patience,
+    )
 
 
 def _ncbi(

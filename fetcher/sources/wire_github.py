@@ -16,8 +16,10 @@ from fetcher.policy.digest import digest
 __all__ = [
     "Limits",
     "Repository",
+    "WireAsset",
     "WireRelease",
     "WireTag",
+    "parse_assets",
     "parse_limits",
     "parse_release",
     "parse_releases",
@@ -61,7 +63,9 @@ class Repository(BaseModel):
     archived: bool = False
 
 
-class _WireAsset(BaseModel):
+class WireAsset(BaseModel):
+    """An asset as REST gives it."""
+
     id: int
     name: str
     label: str | None = None
@@ -90,7 +94,7 @@ class WireRelease(BaseModel):
     created_at: Time
     published_at: Time | None = None
     updated_at: Time | None = None
-    assets: list[_WireAsset] = []
+    assets: list[WireAsset] = []
 
 
 class _Commit(BaseModel):
@@ -109,6 +113,12 @@ _REPOSITORY = TypeAdapter(Repository)
 _RELEASE = TypeAdapter(WireRelease)
 _RELEASES = TypeAdapter(list[WireRelease])
 _TAGS = TypeAdapter(list[WireTag])
+_ASSETS = TypeAdapter(list[WireAsset])
+
+
+def parse_assets(body: bytes, evidence: Evidence) -> Sequence[WireAsset]:
+    """Raises `Malformed` for anything that is no list of assets."""
+    return _parse(_ASSETS, body, evidence)
 
 
 def parse_limits(body: bytes, evidence: Evidence) -> Limits:
@@ -172,7 +182,7 @@ def release_record(wire: WireRelease, repository: Repository) -> Record:
     )
 
 
-def _asset(asset: _WireAsset) -> dict[str, str | int | datetime | None]:
+def _asset(asset: WireAsset) -> dict[str, str | int | datetime | None]:
     return {
         "name": asset.name,
         "content_type": asset.content_type,
