@@ -111,23 +111,28 @@ class _Download:
                 open_transport(self.settings, clock, self.transfers.waiting)
             )
             service = Service(self.settings, store, transport, clock, log, patience=self.wait)
-            release, told = await self._release(service, store)
-            assets = self._wanted(release)
-            self.transfers.expect(assets)
+            assets: Sequence[Asset] = ()
             try:
+                release, told = await self._release(service, store)
+                assets = self._wanted(release)
+                self.transfers.expect(assets)
                 await self._all(service, assets, out)
             except asyncio.CancelledError:
                 self.transfers.stop()
-                complete = sum(each.kind is not ResultKind.FAILED for each in self.results)
-                say(
-                    f"fetcher: interrupted; {complete} of {len(assets)} assets are complete in "
-                    f"{self.options.folder}, what has come of the others is kept: run it again "
-                    "to go on"
-                )
+                say(f"fetcher: interrupted; {self._so_far(assets)}run it again to go on")
                 raise
         self.transfers.stop()
         self._print(out)
         return self._summary(release, told)
+
+    def _so_far(self, assets: Sequence[Asset]) -> str:
+        if not assets:
+            return "nothing was downloaded yet; "
+        complete = sum(each.kind is not ResultKind.FAILED for each in self.results)
+        return (
+            f"{complete} of {len(assets)} assets are complete in {self.options.folder}, what has "
+            "come of the others is kept: "
+        )
 
     # --- which release, which assets ----------------------------------------------------------
 
