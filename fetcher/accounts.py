@@ -8,7 +8,7 @@ from typing import Protocol
 from fetcher.config import GithubAccount, Settings
 from fetcher.gate import Door, DoubleDoor, Gate
 from fetcher.models import Clock, Source
-from fetcher.policy.budget import github_budget, graphql_budget, ncbi_budget
+from fetcher.policy.budget import asset_budget, github_budget, graphql_budget, ncbi_budget
 from fetcher.sources.credentials import Anonymous, Credentials, Installation, Token
 from fetcher.sources.eutils import Eutils
 from fetcher.sources.github import GithubSource
@@ -18,7 +18,15 @@ from fetcher.sources.ncbi import NcbiSource
 from fetcher.targets import Target, Upstream
 from fetcher.transport import Transport
 
-__all__ = ["Account", "Homes", "ReachableSource", "homes_of", "open_accounts"]
+__all__ = [
+    "Account",
+    "AssetAccount",
+    "Homes",
+    "ReachableSource",
+    "homes_of",
+    "open_accounts",
+    "open_asset_account",
+]
 
 
 class ReachableSource(Source, Protocol):
@@ -37,6 +45,19 @@ class Account:
     upstream: Upstream
     gate: Door
     source: ReachableSource
+
+
+@dataclass(frozen=True, slots=True)
+class AssetAccount:
+    """A GitHub account as downloads use it: a lease and a share of the rate of their own.
+
+    `polls` is the key under which the same account is polled.
+    """
+
+    key: str
+    polls: str
+    gate: Gate
+    source: GithubSource
 
 
 class Homes:
@@ -91,6 +112,19 @@ def open_accounts(
     return {account.key: account for account in accounts}
 
 
+def open_asset_account(
+    settings: Settings, transport: Transport, clock: Clock, patience: float, key: str
+) -> AssetAccount:
+    """What assets are asked for with, of the GitHub account that is polled under `key`."""
+    account = next(
+        each for each in settings.github.all_accounts if key == f"github:{each.identity}"
+    )
+    gate = Gate(f"GitHub account {account.name}", asset_budget(), clock, in_flight=20)
+    credentials = _credentials(account, transport, gate, clock, settings.github.api_url, patience)
+    source = _github_source(settings, transport, account, gate, credentials, patience)
+    return AssetAccount(f"downloads:{key}", key, gate, source)
+
+
 def _github(
     settings: Settings, transport: Transport, clock: Clock, patience: float, reserve: float
 ) -> tuple[Account, ...]:
@@ -100,14 +134,7 @@ def _github(
         gate = Gate(f"GitHub account {account.name}", github_budget(reserve), clock, in_flight=20)
         api_url = settings.github.api_url
         credentials = _credentials(account, transport, gate, clock, api_url, patience)
-        rest = GithubSource(
-            transport,
-            gate,
-            api_url=api_url,
-            credentials=credentials,
-            identity=account.identity,
-            patience=patience,
-        )
+        rest = _github_source(settings, transport, account, gate, credentials, patience)
         key = f"github:{account.identity}"
         if isinstance(credentials, Anonymous):
             accounts.append(Account(key, "github", gate, rest))
@@ -126,6 +153,24 @@ def _github(
         door = DoubleDoor(points, gate, "rest", each=50)
         accounts.append(Account(key, "github", door, batched))
     return tuple(accounts)
+
+
+def _github_source(
+    settings: Settings,
+    transport: Transport,
+    account: GithubAccount,
+    gate: Gate,
+    credentials: Credentials,
+    patience: float,
+) -> GithubSource:
+    return GithubSource(
+        transport,
+        gate,
+        api_url=settings.github.api_url,
+        credentials=credentials,
+        identity=account.identity,
+        patience=patience,
+    )
 
 
 def _credentials(

@@ -14,8 +14,10 @@
     │   ├── Unreachable            no answer, or a server error, after retries
     │   ├── Unfinished             it gave up on a request that asked for much at once
     │   ├── Malformed              an answer that makes no sense, after retries
-    │   │   └── UnreadableRecord   one record that cannot be read
+    │   │   ├── UnreadableRecord   one record that cannot be read
+    │   │   └── Mismatch           bytes that are not those which the upstream tells of
     │   └── Refused                a request that the upstream will never take: ours to mend
+    ├── FileTrouble                a file that is in the way, or cannot be written
     └── StoreError                 exit 3
         ├── StoreUnavailable       cannot be reached, opened, created or written
         ├── SchemaTooNew           written by a newer fetcher
@@ -32,8 +34,10 @@ __all__ = [
     "Blocked",
     "Evidence",
     "FetcherError",
+    "FileTrouble",
     "LeaseLost",
     "Malformed",
+    "Mismatch",
     "Mistake",
     "NotFound",
     "RateLimited",
@@ -165,8 +169,21 @@ class UnreadableRecord(Malformed):
         self.name = name
 
 
+class Mismatch(Malformed):
+    """Bytes that are not those which the upstream tells of: `expected` and `came` say which."""
+
+    def __init__(self, message: str, expected: str, came: str) -> None:
+        super().__init__(message)
+        self.expected = expected
+        self.came = came
+
+
 class Refused(UpstreamError):
     """A request that the upstream will never take, such as one for a retired API version."""
+
+
+class FileTrouble(FetcherError):
+    """A file that is in the way, cannot be written, or may not have its name."""
 
 
 class StoreError(FetcherError):

@@ -8,6 +8,7 @@ it can run out: whoever comes next never meets requests that are still on their 
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from typing import Any, Final
 
 from fetcher.errors import FetcherError, LeaseLost, StoreError
@@ -15,7 +16,7 @@ from fetcher.models import Clock, Lease
 from fetcher.shield import Shield
 from fetcher.store.protocol import WriteStore
 
-__all__ = ["AccountBusy", "Tenure", "hold"]
+__all__ = ["AccountBusy", "Seat", "Tenure", "hold"]
 
 # Parts of the promised time: how long the store keeps a lease, and when it is renewed.
 _KEPT: Final = 0.75
@@ -121,6 +122,60 @@ async def hold(
     finally:
         # As one write: however often it is cancelled, the lease is given back.
         await shield.run(_give_up(store, tenure, renewing, budget))
+
+
+class Seat:
+    """A lease that many users in one process share: the first takes it, the last gives it back.
+
+    `holding` makes the `hold`, given how long to wait for it; `on_taken` is told of each new one.
+    Who has waited once for somebody that did not free it does not wait again.
+    """
+
+    def __init__(
+        self,
+        holding: Callable[[float], AbstractAsyncContextManager[Tenure]],
+        shield: Shield,
+        *,
+        wait: float,
+        on_taken: Callable[[Tenure], Awaitable[None]],
+    ) -> None:
+        self._holding = holding
+        self._shield = shield
+        self._wait = wait
+        self._patience = wait
+        self._on_taken = on_taken
+        self._users = 0
+        self._turn = asyncio.Lock()
+        self._stack = AsyncExitStack()
+
+    @contextlib.asynccontextmanager
+    async def __call__(self) -> AsyncIterator[None]:
+        """Raises `AccountBusy` when somebody else has the lease."""
+        async with self._turn:
+            if not self._users:
+                await self._take()
+            self._users += 1
+        try:
+            yield
+        finally:
+            await self._shield.run(self._leave())
+
+    async def _take(self) -> None:
+        async with AsyncExitStack() as stack:
+            try:
+                tenure = await stack.enter_async_context(self._holding(self._patience))
+            except AccountBusy:
+                self._patience = 0.0
+                raise
+            self._patience = self._wait
+            await self._on_taken(tenure)
+            self._stack = stack.pop_all()
+
+    async def _leave(self) -> None:
+        async with self._turn:
+            self._users -= 1
+            if not self._users:
+                await self._stack.aclose()
 
 
 async def _give_up(

@@ -5,16 +5,17 @@ import os
 import random
 import socket
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import aclosing
+from contextlib import AbstractAsyncContextManager, aclosing
 from uuid import uuid4
 
 from structlog.typing import FilteringBoundLogger
 
 from fetcher import __version__
-from fetcher.accounts import Account, homes_of, open_accounts
+from fetcher.accounts import Account, homes_of, open_accounts, open_asset_account
 from fetcher.config import Settings
+from fetcher.download import Downloader
 from fetcher.gate import Wait
-from fetcher.leases import AccountBusy, hold
+from fetcher.leases import AccountBusy, Seat, Tenure, hold
 from fetcher.models import Clock, Due
 from fetcher.refresh import Event, Refresher
 from fetcher.relay import Inquiry
@@ -25,6 +26,8 @@ from fetcher.timetable import Timetable
 from fetcher.transport import HttpSettings, Transport
 
 __all__ = ["Service", "open_transport", "owner_name"]
+
+_SHARED = ("parked_until", "remaining", "reset", "reset_at")
 
 
 def owner_name() -> str:
@@ -73,7 +76,10 @@ class Service:
     ) -> None:
         self._settings = settings
         self._store = store
+        self._transport = transport
         self._clock = clock
+        self._patience = patience
+        self._uniform = uniform
         self._owner = owner_name()
         self._shield = Shield(tell_of(log))
         self._timetable = Timetable(settings, uniform)
@@ -122,6 +128,55 @@ class Service:
             # The first is the cause; the others are what it took down.
             raise errors.exceptions[0] from None
         return busy
+
+    def downloader(
+        self,
+        target: Target,
+        *,
+        at_once: int,
+        on_wait: Callable[[str, float], None] = lambda owner, seconds: None,
+    ) -> Downloader:
+        """What gets the assets of a repository, on the account that polls it.
+
+        It works beside whoever polls, under a lease of its own.
+        """
+        settings, store = self._settings, self._store
+        key = self._homes.of(target)
+        account = open_asset_account(settings, self._transport, self._clock, self._patience, key)
+
+        def holding(wait: float) -> AbstractAsyncContextManager[Tenure]:
+            return hold(
+                store,
+                self._shield,
+                account.key,
+                self._owner,
+                self._clock,
+                promised=settings.service.lease,
+                wait=wait,
+                budget=account.gate.dump,
+                on_wait=on_wait,
+            )
+
+        async def taken(tenure: Tenure) -> None:
+            account.gate.load(tenure.lease.budget, silent_for=tenure.silent_for)
+            # What is left of the hour, and a silence that was asked for, are the whole account's.
+            for each in await store.accounts():
+                if each.account == account.polls:
+                    shared = {name: each.budget[name] for name in _SHARED if name in each.budget}
+                    account.gate.load(shared)
+            account.gate.held_while(tenure.may_send)
+
+        return Downloader(
+            self._transport,
+            account.source,
+            Seat(holding, self._shield, wait=self._patience, on_taken=taken),
+            self._clock,
+            self._shield,
+            self._uniform,
+            patience=self._patience,
+            attempts=settings.http.max_attempts,
+            at_once=at_once,
+        )
 
     async def _poll_account(
         self,

@@ -21,6 +21,7 @@ import tenacity
 from aiohttp import http_exceptions
 from yarl import URL
 
+from fetcher import redirects
 from fetcher.errors import Evidence, Malformed, RateLimited, Refused, Unreachable, UpstreamError
 from fetcher.gate import Gate, Wait
 from fetcher.models import Clock
@@ -32,13 +33,10 @@ __all__ = ["HttpSettings", "Request", "Response", "Stream", "Transport", "transl
 
 T = TypeVar("T")
 
-MAX_HOPS: Final = 5
-_REDIRECTS: Final = (301, 302, 303, 307, 308)
 _CHUNK: Final = 1 << 16
 # As much of a stream is read ahead to judge it; of a bad answer, as much is kept as evidence.
 _HEAD: Final = 2_048
 _BAD_BODY: Final = 1 << 16
-_SECRET_PARAMETERS: Final = ("api_key", "access_token", "token")
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +55,8 @@ class HttpSettings:
 class Request:
     """What to ask, through which gate; a POST has a form or a body.
 
-    `secret_headers` go to the host of `url` alone, and never show in a repr.
+    `secret_headers` go to the host of `url` alone, and never show in a repr. `bulk` is a file to
+    be streamed: as large as it is, for as long as it keeps coming.
     """
 
     method: Literal["GET", "POST"]
@@ -68,12 +67,13 @@ class Request:
     headers: Mapping[str, str] = field(default_factory=dict)
     secret_headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     cost: int = 1
+    bulk: bool = False
 
     @property
     def secrets(self) -> tuple[str, ...]:
         """What no error may repeat."""
         headers = (value.rpartition(" ")[2] for value in self.secret_headers.values())
-        form = (value for name, value in self.form or () if name in _SECRET_PARAMETERS)
+        form = (value for name, value in self.form or () if name in redirects.SECRET_PARAMETERS)
         return tuple(value for value in (*headers, *form) if value)
 
 
@@ -101,10 +101,15 @@ class _Raw:
     """An answer whose head has come; reading its body maps errors and keeps the cap."""
 
     def __init__(
-        self, answer: aiohttp.ClientResponse, hops: tuple[int, ...], settings: HttpSettings
+        self,
+        answer: aiohttp.ClientResponse,
+        hops: tuple[int, ...],
+        settings: HttpSettings,
+        limit: int | None,
     ) -> None:
         self._answer = answer
         self._settings = settings
+        self._limit = limit
         self._size = 0
         self.hops = hops
         self.status = answer.status
@@ -115,12 +120,12 @@ class _Raw:
 
     async def chunks(self) -> AsyncIterator[bytes]:
         """The body, decompressed, in pieces of at most 64 KiB."""
-        limit = self._settings.max_body
+        limit = self._limit
         while True:
             # Kept: `head` stops somewhere in between, and who reads on goes on there.
             for piece in self._pieces:
                 self._size += len(piece)
-                if self._size > limit:
+                if limit is not None and self._size > limit:
                     text = f"the answer is larger than {limit:,} bytes (http.max_body)"
                     raise Malformed(text, self._evidence())
                 yield piece
@@ -205,25 +210,28 @@ class Transport:
         self._user_agent = user_agent
         self._on_wait = on_wait
         self._session: aiohttp.ClientSession | None = None
+        self._outer: aiohttp.ClientSession | None = None  # for redirects that may not lead inside
+        self._resolver: aiohttp.ThreadedResolver | None = None
 
     async def __aenter__(self) -> Self:
-        self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=100),
+        self._resolver = aiohttp.ThreadedResolver()
+        self._session = self._open(aiohttp.TCPConnector(limit=100))
+        guarded = redirects.PublicOnly(self._resolver)
+        self._outer = self._open(aiohttp.TCPConnector(limit=100, resolver=guarded))
+        return self
+
+    def _open(self, connector: aiohttp.TCPConnector) -> aiohttp.ClientSession:
+        return aiohttp.ClientSession(
+            connector=connector,
             cookie_jar=aiohttp.DummyCookieJar(),
             headers={"User-Agent": self._user_agent, "Accept-Encoding": "gzip, deflate"},
-            timeout=aiohttp.ClientTimeout(
-                total=self._settings.total_timeout,
-                connect=self._settings.connect_timeout,
-                sock_connect=self._settings.connect_timeout,
-                sock_read=self._settings.read_timeout,
-            ),
-            # With trust_env aiohttp would also send what ~/.netrc has for the host.
+            # With trust_env aiohttp would also send what ~/.netrc has for the host, and refuse
+            # every request that has an Authorization of its own.
             trust_env=False,
             # Done here: aiohttp's takes a gzip stream that ends too early for a whole one.
             auto_decompress=False,
             raise_for_status=False,
         )
-        return self
 
     async def __aexit__(
         self,
@@ -231,9 +239,10 @@ class Transport:
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        if self._session is not None:
-            await self._session.close()
-            self._session = None
+        for session in (self._session, self._outer):
+            if session is not None:
+                await session.close()
+        self._session = self._outer = None
 
     async def send(self, request: Request, judge: Judge, *, patience: float) -> Response:
         """Sends until an answer is accepted, and reads it whole.
@@ -343,18 +352,21 @@ class Transport:
         """One try, redirects followed."""
         hops: tuple[int, ...] = ()
         with _border(request.url, self._settings):
-            url = _address(request.url)
+            url = redirects.address(request.url)
         home, away, seen = url.origin(), False, {url}
         while True:
             async with self._hop(request, url, hops, until, home, away) as raw:
-                if raw.status not in _REDIRECTS or "location" not in raw.headers:
+                if raw.status not in redirects.REDIRECTS or "location" not in raw.headers:
                     yield raw
                     return
                 hops = (*hops, raw.status)
-                url = _next_hop(request, url, raw, home)
+                # A file's address may hold what opens it, and none of ours.
+                ours = not request.bulk
+                where = raw.headers["location"]
+                url = redirects.next_hop(request.method, url, raw.status, where, home, ours=ours)
             # Who comes back from elsewhere was sent by somebody else: no credentials any more.
             away = away or url.origin() != home
-            if url in seen or len(hops) > MAX_HOPS:
+            if url in seen or len(hops) > redirects.MAX_HOPS:
                 text = f"{shown_url(request.url)} redirects in circles, or too often"
                 raise Malformed(text, Evidence(raw.status, url=shown_url(str(url))))
             seen.add(url)
@@ -364,8 +376,7 @@ class Transport:
         self, request: Request, url: URL, hops: tuple[int, ...], until: float, home: URL, away: bool
     ) -> AsyncIterator[_Raw]:
         """One request on the wire. Who leaves `home` takes no credentials along."""
-        session = self._session
-        assert session is not None, "use the transport as a context manager"  # noqa: S101
+        session = await self._session_for(url, home)
         headers = {**request.headers, **({} if away else request.secret_headers)}
 
         async def ask(*middlewares: aiohttp.ClientMiddlewareType) -> aiohttp.ClientResponse:
@@ -378,12 +389,20 @@ class Transport:
                     allow_redirects=False,
                     proxy=self._proxy(url),
                     middlewares=middlewares,
+                    timeout=aiohttp.ClientTimeout(
+                        total=None if request.bulk else self._settings.total_timeout,
+                        connect=self._settings.connect_timeout,
+                        sock_connect=self._settings.connect_timeout,
+                        sock_read=self._settings.read_timeout,
+                    ),
                 )
+
+        limit = None if request.bulk else self._settings.max_body
 
         if url.origin() != home:
             # Another host is not this account's upstream, and nothing of its budget is spent.
             async with await ask() as answer:
-                yield _Raw(answer, hops, self._settings)
+                yield _Raw(answer, hops, self._settings, limit)
             return
         gate, sent = request.gate, False
         ticket = await gate.enter(request.cost, until, self._on_wait)
@@ -401,11 +420,20 @@ class Transport:
 
         try:
             async with await ask(charge) as answer:
-                raw = _Raw(answer, hops, self._settings)
+                raw = _Raw(answer, hops, self._settings, limit)
                 gate.answered(ticket, raw.headers)
                 yield raw
         finally:
             gate.leave(ticket)
+
+    async def _session_for(self, url: URL, home: URL) -> aiohttp.ClientSession:
+        """The session that may ask this address; raises `Malformed` where none may."""
+        hint = "use the transport as a context manager"
+        assert self._session is not None and self._outer is not None, hint  # noqa: S101, PT018
+        resolver = self._resolver if self._proxy(home) is None else None
+        guarded = url.origin() != home and await redirects.leaves_for_outside(url, home, resolver)
+        # A proxy resolves names itself, and may well stand inside.
+        return self._outer if guarded and self._proxy(url) is None else self._session
 
     def _proxy(self, url: URL) -> str | None:
         """The proxy of the settings, else that of the environment, as every program finds it."""
@@ -413,38 +441,6 @@ class Transport:
             return self._settings.proxy
         bypassed = url.host is None or proxy_bypass(url.host)
         return None if bypassed else getproxies().get(url.scheme)
-
-
-def _address(text: str, base: URL | None = None) -> URL:
-    """A URL with a host and a port that can be; raises `ValueError` for any other text."""
-    url = URL(text, encoded=text.isascii())
-    url = url if base is None else base.join(url)
-    # What is wrong with these is only found when they are asked for.
-    url.origin()
-    if not url.host or url.port == 0:
-        raise ValueError("no host, or no port")
-    return url
-
-
-def _next_hop(request: Request, url: URL, raw: _Raw, home: URL) -> URL:
-    """Where a redirect leads, if it may be followed there."""
-    evidence = Evidence(raw.status, url=shown_url(str(url)))
-    try:
-        target = _address(raw.headers["location"], url)
-    except ValueError as error:
-        raise Malformed("a redirect leads to no address", evidence) from error
-    if target.scheme not in ("http", "https"):
-        raise Malformed(f"a redirect leads to {target.scheme}:, which is refused", evidence)
-    if url.scheme == "https" and target.scheme == "http":
-        raise Malformed("a redirect leads from https to http, which is refused", evidence)
-    leaves = target.origin() != home
-    if request.method == "POST" and (raw.status not in (307, 308) or leaves):
-        # A form may hold a key, and must not arrive as a GET either.
-        raise Malformed("a redirect of a POST request is refused", evidence)
-    if leaves:
-        kept = [(k, v) for k, v in target.query.items() if k not in _SECRET_PARAMETERS]
-        target = target.with_query(kept) if len(kept) < len(target.query) else target
-    return target.with_fragment(None)
 
 
 @contextmanager

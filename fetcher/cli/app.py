@@ -110,6 +110,70 @@ def fetch(
         raise typer.Exit(run(fetch_now(options, common)))
 
 
+@app.command()
+def download(
+    target: Annotated[str, typer.Argument(metavar="TARGET", help="github:OWNER/REPO, OWNER/REPO.")],
+    tag: Annotated[
+        str | None, typer.Option("--tag", "-t", metavar="TAG", help="Default: the latest release.")
+    ] = None,
+    asset: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--asset",
+            "--pattern",
+            "-p",
+            metavar="GLOB",
+            help="Only assets whose name matches; may be repeated. Default: all.",
+        ),
+    ] = None,
+    to: Annotated[
+        Path,
+        typer.Option("--to", "--dir", "-D", metavar="DIR", help="Default: the working directory."),
+    ] = Path(),
+    clobber: Annotated[
+        bool, typer.Option("--clobber", help="Replace files that are there already.")
+    ] = False,
+    skip_existing: Annotated[
+        bool, typer.Option("--skip-existing", help="Leave files that are there as they are.")
+    ] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Ask GitHub first, ignoring cursors.")
+    ] = False,
+    wait: Annotated[
+        str,
+        typer.Option(metavar="DURATION", help="How long to wait for a limit or another fetcher."),
+    ] = "60s",
+    at_once: Annotated[
+        int, typer.Option(metavar="N", min=1, max=16, help="Files side by side.")
+    ] = 4,
+    format_: FormatOption = None,
+    config: ConfigOption = None,
+    store: StoreOption = None,
+    quiet: QuietOption = False,
+    log_format: LogFormatOption = "console",
+    log_level: LogLevelOption = "error",
+) -> None:
+    """Download the assets of a release, verified."""
+    with guarded():
+        from fetcher.cli.download import DownloadOptions
+        from fetcher.cli.download import download as download_now
+
+        options = DownloadOptions(
+            target=target,
+            tag=tag,
+            globs=asset or (),
+            folder=to,
+            clobber=clobber,
+            skip_existing=skip_existing,
+            force=force,
+            wait=wait,
+            at_once=at_once,
+            format=choose_format(format_),
+        )
+        common = Common(config, store, quiet, log_format, log_level)
+        raise typer.Exit(run(download_now(options, common)))
+
+
 @app.command("run")
 def run_(
     config: ConfigOption = None,

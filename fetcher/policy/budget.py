@@ -12,7 +12,14 @@ from typing import Any
 
 from fetcher.policy.verdict import LONGEST_WAIT, server_time
 
-__all__ = ["Budget", "Ticket", "github_budget", "graphql_budget", "ncbi_budget"]
+__all__ = [
+    "Budget",
+    "Ticket",
+    "asset_budget",
+    "github_budget",
+    "graphql_budget",
+    "ncbi_budget",
+]
 
 # How long a request may be on its way before it is taken to have arrived.
 SLACK = 0.5
@@ -216,12 +223,12 @@ class Budget:
 def github_budget(reserve: float = 0.0) -> Budget:
     """GitHub's secondary limit for REST: 900 points a minute, a GET being one.
 
-    Taken by the second, so that a leader that takes over has only a second of its predecessor's
-    to fear. The hourly quota (60 without a token, 5,000 and more with one) is learned from the
-    headers.
+    Two of the fifteen a second are left to downloads, see `asset_budget`. Taken by the second, so
+    that a leader that takes over has only a second of its predecessor's to fear. The hourly quota
+    (60 without a token, 5,000 and more with one) is learned from the headers.
     https://docs.github.com/en/rest/using-the-rest-api/rate-limits-for-the-rest-api
     """
-    return Budget(15, 1.0, told=True, reserve=reserve)
+    return Budget(13, 1.0, told=True, reserve=reserve)
 
 
 def graphql_budget(reserve: float = 0.0) -> Budget:
@@ -231,6 +238,15 @@ def graphql_budget(reserve: float = 0.0) -> Budget:
     https://docs.github.com/en/graphql/overview/rate-limits-and-query-limits-for-the-graphql-api
     """
     return Budget(33, 1.0, told=True, reserve=reserve)
+
+
+def asset_budget() -> Budget:
+    """The share of GitHub's secondary limit that downloads have beside whoever polls.
+
+    A daemon holds its account's lease for months; a download waits neither for it nor for the
+    requests that it has not sent.
+    """
+    return Budget(2, 1.0, told=True)
 
 
 def ncbi_budget(requests_per_second: float) -> Budget:

@@ -35,6 +35,7 @@ __all__ = [
     "Retry",
     "Verdict",
     "asked_wait",
+    "is_html",
     "judge_github",
     "judge_limited",
     "judge_ncbi",
@@ -145,7 +146,7 @@ def judge_github(reply: Reply, now: float) -> Verdict:
     if status == 304:
         return Accept()
     if 200 <= status < 300:
-        if _is_html(reply):
+        if is_html(reply):
             return Retry(Malformed("GitHub answered with a web page instead of data", evidence))
         return Accept()
     said = _message(reply)
@@ -246,7 +247,8 @@ def _http_date(value: str | None) -> float | None:
         return None
 
 
-def _is_html(reply: Reply) -> bool:
+def is_html(reply: Reply) -> bool:
+    """Whether it is a web page, by its type or by how it begins."""
     kind = reply.headers.get("content-type", "").partition(";")[0].strip().lower()
     return kind == "text/html" or _HTML.match(reply.body) is not None
 

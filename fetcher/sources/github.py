@@ -9,7 +9,7 @@ from collections.abc import AsyncGenerator, Callable, Collection, Mapping, Seque
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any, Final, Generic, Literal, TypeVar
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from fetcher.documents import Kind
 from fetcher.errors import Evidence, Malformed, NotFound, UpstreamError
@@ -22,6 +22,7 @@ from fetcher.sources.outcomes import AccountStop, ended_by
 from fetcher.sources.wire_github import (
     Repository,
     WireRelease,
+    parse_assets,
     parse_limits,
     parse_release,
     parse_releases,
@@ -145,6 +146,31 @@ class GithubSource:
             f"{self._api_url}: {core.remaining:,} of {core.limit:,} requests an hour left, "
             f"new ones at {core.reset:%H:%M} UTC{bare}"
         )
+
+    @property
+    def api_url(self) -> str:
+        """Where the API is."""
+        return self._api_url
+
+    async def asset_request(self, repository: str, asset_id: int) -> Request:
+        """Asks for the bytes of an asset, or for the way to them.
+
+        https://docs.github.com/en/rest/releases/assets#get-a-release-asset
+        """
+        url = f"{self._api_url}/repos/{quote(repository)}/releases/assets/{asset_id}"
+        secret = await self._credentials.headers()
+        return self._request(url, {"Accept": "application/octet-stream"}, secret)
+
+    async def asset_ids(self, repository: str, release_id: int) -> Mapping[str, int]:
+        """The ids of a release's assets by name, for records that were got without them."""
+        found: dict[str, int] = {}
+        base = f"{self._api_url}/repos/{quote(repository)}/releases/{release_id}/assets"
+        url: str | None = f"{base}?per_page={PER_PAGE}"
+        while url is not None:
+            page = await self._get(url, parse_assets)
+            found.update((wire.name, wire.id) for wire in _there(page))
+            url = page.next_url
+        return found
 
     async def _repository(self, due: Due, known: Known) -> AsyncGenerator[Chunk | Outcome, None]:
         state = due.state
@@ -342,7 +368,7 @@ class GithubSource:
                     return Retry(error, None)
             return verdict
 
-        headers = {"Accept": "application/vnd.github+json", "X-GitHub-Api-Version": API_VERSION}
+        headers = {"Accept": "application/vnd.github+json"}
         if etag is not None:
             headers["If-None-Match"] = etag
         # A next page is named by the answer: the token goes to the configured host alone.
@@ -352,7 +378,7 @@ class GithubSource:
             )
 
         async def send(secret: Mapping[str, str]) -> Response:
-            request = Request("GET", url, self._gate, headers=headers, secret_headers=secret)
+            request = self._request(url, headers, secret)
             return await self._transport.send(request, judge, patience=self._patience)
 
         response = await shown(self._credentials, send)
@@ -364,6 +390,11 @@ class GithubSource:
             moved=bool(response.hops),
             url=url,
         )
+
+    def _request(self, url: str, headers: Mapping[str, str], secret: Mapping[str, str]) -> Request:
+        """A GET with the credentials, which go to the host of `url` alone."""
+        headers = {**headers, "X-GitHub-Api-Version": API_VERSION}
+        return Request("GET", url, self._gate, headers=headers, secret_headers=secret)
 
 
 def _origin(url: str) -> tuple[str, str]:

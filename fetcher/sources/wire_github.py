@@ -19,8 +19,10 @@ __all__ = [
     "Login",
     "Repository",
     "Time",
+    "WireAsset",
     "WireRelease",
     "WireTag",
+    "parse_assets",
     "parse_limits",
     "parse_release",
     "parse_releases",
@@ -67,7 +69,9 @@ class Repository(BaseModel):
     archived: bool = False
 
 
-class _WireAsset(BaseModel):
+class WireAsset(BaseModel):
+    """An asset as REST gives it."""
+
     id: int
     name: str
     label: str | None = None
@@ -96,7 +100,7 @@ class WireRelease(BaseModel):
     created_at: Time
     published_at: Time | None = None
     updated_at: Time | None = None
-    assets: list[_WireAsset] = []
+    assets: list[WireAsset] = []
 
 
 class _Commit(BaseModel):
@@ -120,6 +124,12 @@ _REPOSITORY = TypeAdapter(Repository)
 _RELEASE = TypeAdapter(WireRelease)
 _RELEASES = TypeAdapter(list[WireRelease])
 _TAGS = TypeAdapter(list[WireTag])
+_ASSETS = TypeAdapter(list[WireAsset])
+
+
+def parse_assets(body: bytes, evidence: Evidence) -> Sequence[WireAsset]:
+    """Raises `Malformed` for anything that is no list of assets."""
+    return _parse(_ASSETS, body, evidence)
 
 
 def parse_limits(body: bytes, evidence: Evidence) -> Limits:
@@ -225,7 +235,7 @@ def release_content(
     )
 
 
-def _asset(asset: _WireAsset) -> dict[str, str | int | datetime | None]:
+def _asset(asset: WireAsset) -> dict[str, str | int | datetime | None]:
     return {
         "name": asset.name,
         "content_type": asset.content_type,
