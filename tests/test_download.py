@@ -544,6 +544,7 @@ async def test_a_public_asset_does_not_wait_for_a_limit(downloads: Downloads) ->
     assert private[0].public_url is None
     github.exhaust("one", 1800)
     error_of(await downloads.one(assets=private, wait=5), RateLimited)
+    github.repository(REPO).private = False
     assert (await downloads.one(assets=public, wait=5)).kind is ResultKind.DOWNLOADED
     assert downloads.read() == BYTES
     (asked,) = world.upstream.requests("github", "releases/download") or world.upstream.log[-1:]

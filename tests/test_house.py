@@ -141,6 +141,7 @@ ROOMS: Mapping[str, set[str]] = {
     "fetcher.metrics": {"prometheus_client"},
     "fetcher.web": {"fetcher.web", "fetcher.metrics", "aiohttp", "structlog"},
     "fetcher.demo": {"fetcher.demo", "aiohttp"},
+    "fetcher.demo.github_apps": {"fetcher.demo", "jwt"},
     "fetcher.demo.graphql": {"fetcher.demo", "graphql"},
     "fetcher.cli": {
         "fetcher.policy.capacity",
@@ -176,6 +177,7 @@ DOORS: Mapping[str, tuple[str, ...]] = {
     ),
     "tenacity": ("fetcher.transport",),
     "aiohttp": ("fetcher.transport", "fetcher.redirects", "fetcher.demo", "fetcher.web"),
+    "jwt": ("fetcher.demo.github_apps", "fetcher.sources.credentials"),
     # In the dev extra: the demo works without it, as long as nobody asks it a query.
     "graphql": ("fetcher.demo.graphql",),
     "prometheus_client": ("fetcher.metrics",),

@@ -6,7 +6,14 @@ where they are.
 
 from fetcher.demo.exchange import Logged
 from fetcher.demo.faults import Fault
-from fetcher.demo.github_models import Asset, GithubUser, Release, Repository
+from fetcher.demo.github_models import (
+    Asset,
+    GithubApp,
+    GithubUser,
+    Installation,
+    Release,
+    Repository,
+)
 from fetcher.demo.github_state import GithubState
 from fetcher.demo.ncbi_state import Entry, NcbiState
 from fetcher.demo.ncbi_taxonomy import Taxon
@@ -18,8 +25,10 @@ __all__ = [
     "DemoUpstream",
     "Entry",
     "Fault",
+    "GithubApp",
     "GithubState",
     "GithubUser",
+    "Installation",
     "Logged",
     "NcbiState",
     "Release",

@@ -22,6 +22,7 @@ from fetcher.demo.github_answers import (
     request_id,
     too_fast,
 )
+from fetcher.demo.github_apps import GithubApps
 from fetcher.demo.github_files import GithubFiles
 from fetcher.demo.github_models import GithubUser, Release, Repository
 from fetcher.demo.github_shapes import Shapes
@@ -51,6 +52,7 @@ class GithubApi:
     def __init__(self, state: GithubState) -> None:
         self._state = state
         self._files = GithubFiles(state)
+        self._apps = GithubApps(state)
         self._graphql: GraphqlApi | None = None
         self._answered = 0
         self._shapes: dict[tuple[str, str], Shapes] = {}
@@ -61,6 +63,8 @@ class GithubApi:
         if not call.headers.get("User-Agent"):
             headers = {"Content-Type": "text/html; charset=utf-8"}
             return Answer(403, headers, NO_USER_AGENT.encode(), account)
+        if call.path.startswith("/app/"):
+            return self._apps.answer(call)
         try:
             user, bad = self._state.user(call), False
         except PermissionError:

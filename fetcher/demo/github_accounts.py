@@ -4,12 +4,12 @@ https://docs.github.com/en/rest/using-the-rest-api/rate-limits-for-the-rest-api
 https://docs.github.com/en/graphql/overview/rate-limits-and-query-limits-for-the-graphql-api
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Literal, TypeAlias
 
 from fetcher.demo.exchange import Call
-from fetcher.demo.github_models import GithubUser
+from fetcher.demo.github_models import GithubApp, GithubUser, Installation
 from fetcher.demo.limits import ResettingWindow, SlidingWindow
 
 __all__ = ["GithubAccounts", "Resource"]
@@ -24,6 +24,9 @@ class GithubAccounts:
     limit may also get a 200, see `graphql_secondary_status`); `secondary_retry_after` of None
     leaves the header out. `secondary_points` a minute are REST's, `secondary_points_graphql` the
     queries'; `secondary_concurrent` counts both together.
+
+    `apps` and their `installations` get tokens of an hour, of 40 characters or, with
+    `long_installation_tokens`, of the newer kind.
 
     `violations` are the times of requests that came although a limit was known to be used up,
     `most_in_flight` how many requests of one account were under way at once.
@@ -41,6 +44,9 @@ class GithubAccounts:
         self.secondary_status = 403
         self.graphql_secondary_status = 403
         self.secondary_retry_after: int | None = 60
+        self.apps: dict[int, GithubApp] = {}
+        self.installations: dict[int, Installation] = {}
+        self.long_installation_tokens = False
         self.violations: list[float] = []
         self.most_in_flight = 0
         self._budgets: dict[tuple[str, Resource], ResettingWindow] = {}
@@ -70,6 +76,33 @@ class GithubAccounts:
         except PermissionError:
             user = None
         return f"ip:{call.remote}" if user is None else user.login
+
+    def add_app(
+        self,
+        id: int,  # noqa: A002 - GitHub's own word
+        public_key: str,
+        client_id: str | None = None,
+    ) -> GithubApp:
+        """An app that signs with the private key to this public one (PEM)."""
+        self.apps[id] = GithubApp(id, public_key, client_id or f"Iv23li{id:014}")
+        return self.apps[id]
+
+    def add_installation(
+        self,
+        app: GithubApp | int,
+        id: int,  # noqa: A002 - GitHub's own word
+        *,
+        repositories: Iterable[str] = (),
+        permissions: Mapping[str, str] | None = None,
+        limit: int = 5000,
+    ) -> Installation:
+        """Where the app is installed; by default it may read contents and metadata."""
+        app_id = app if isinstance(app, int) else app.id
+        allowed = {"contents": "read", "metadata": "read"} if permissions is None else permissions
+        self.installations[id] = Installation(
+            id, app_id, set(repositories), dict(allowed), limit=limit
+        )
+        return self.installations[id]
 
     def revoke(self, token: str) -> None:
         """The token is refused from now on."""

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-__all__ = ["Asset", "GithubUser", "Release", "Repository", "stamp"]
+__all__ = ["Asset", "GithubApp", "GithubUser", "Installation", "Release", "Repository", "stamp"]
 
 
 def stamp(when: datetime | float) -> str:
@@ -103,3 +103,34 @@ class GithubUser:
     id: int = 583231
     graphql_limit: int = 5000
     expires_epoch: float | None = None
+
+
+@dataclass(slots=True)
+class GithubApp:
+    """A GitHub App; `public_key` (PEM) is the other half of what it signs with."""
+
+    id: int
+    public_key: str
+    client_id: str
+
+
+@dataclass(slots=True)
+class Installation:
+    """An app where somebody has installed it; all its tokens share `limit` an hour.
+
+    `repositories` are those (``owner/name``) that it sees although they are private; with
+    `permissions` of ``contents: write`` it sees their drafts.
+    """
+
+    id: int
+    app_id: int
+    repositories: set[str] = field(default_factory=set)
+    permissions: dict[str, str] = field(default_factory=dict)
+    selection: str = "all"
+    limit: int = 5000
+    suspended: bool = False
+
+    @property
+    def login(self) -> str:
+        """Whom its requests are charged to."""
+        return f"installation-{self.id}"

@@ -16,7 +16,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 from aiohttp import web
@@ -35,6 +35,7 @@ __all__ = ["DemoUpstream", "Urls"]
 
 GITHUB = "/github"
 ENTERPRISE = "/api/v3"
+ENTERPRISE_GRAPHQL = "/api/graphql"
 EUTILS = "/entrez/eutils"
 
 Handler: TypeAlias = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -65,7 +66,7 @@ class Urls:
     @property
     def enterprise_graphql(self) -> str:
         """GraphQL beside `enterprise`."""
-        return f"{self.base}/api/graphql"
+        return self.base + ENTERPRISE_GRAPHQL
 
     @property
     def eutils(self) -> str:
@@ -145,20 +146,19 @@ class _Desk:
         self._upstream = upstream
         self._wire = wire
         self._now = now
-        self._github = GithubApi(upstream.github)
+        self._api = GithubApi(upstream.github)
         self._files = GithubFiles(upstream.github)
         self._ncbi = NcbiApi(upstream.ncbi)
         self.files = ""
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         path = request.rel_url.raw_path
-        for prefix in (f"{GITHUB}/", f"{ENTERPRISE}/", "/api/graphql"):
-            if path.startswith(prefix):
-                call = await self._read(
-                    request, "github", prefix.removesuffix("graphql").rstrip("/")
-                )
-                with self._upstream.github.flight(call):
-                    return await self._answer(request, call, self._github.answer(call))
+        for prefix in (GITHUB, ENTERPRISE):
+            if path.startswith(f"{prefix}/"):
+                return await self._github(await self._read(request, "github", prefix), request)
+        if path == ENTERPRISE_GRAPHQL:
+            call = await self._read(request, "github", ENTERPRISE)
+            return await self._github(replace(call, path="/graphql"), request)
         if path.startswith("/web/"):
             call = await self._read(request, "github", "")
             return await self._answer(request, call, self._files.browse(call))
@@ -166,6 +166,10 @@ class _Desk:
             call = await self._read(request, "ncbi", EUTILS)
             return await self._answer(request, call, self._ncbi.answer(call))
         raise web.HTTPNotFound
+
+    async def _github(self, call: Call, request: web.Request) -> web.StreamResponse:
+        with self._upstream.github.flight(call):
+            return await self._answer(request, call, self._api.answer(call))
 
     async def file(self, request: web.Request) -> web.StreamResponse:
         """The host of files."""

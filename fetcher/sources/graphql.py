@@ -28,6 +28,8 @@ __all__ = ["Answer", "Graphql", "NoGraphql", "Said", "UnknownField", "is_too_muc
 # "Something went wrong while executing your query. This may be the result of a timeout…"
 _TIMEOUTS: Final = ("something went wrong", "timeout", "timed out", "couldn't respond")
 _TOO_MUCH: Final = ("RESOURCE_LIMITS_EXCEEDED", "MAX_NODE_LIMIT_EXCEEDED")
+# GitHub has been seen to use both.
+_LIMITED: Final = ("RATE_LIMITED", "RATE_LIMIT")
 _GATEWAY: Final = (502, 504)
 
 
@@ -164,7 +166,7 @@ def _said(error: Mapping[str, Any], reply: Reply) -> Said:
 def _judge(answer: Answer, reply: Reply, now: float) -> Verdict:
     """Errors that concern the whole query; with what did come, the answer is taken."""
     for each in answer.errors:
-        if each.type.upper() == "RATE_LIMITED" or "rate limit" in each.message.lower():
+        if each.type.upper() in _LIMITED or "rate limit" in each.message.lower():
             return judge_limited(reply, now)
     if answer.data:
         return Accept()

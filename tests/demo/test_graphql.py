@@ -160,7 +160,7 @@ async def test_a_token_is_required(client: Client, upstream: DemoUpstream) -> No
     assert (await client.github("/graphql", token="t1")).status == 404
 
 
-async def test_an_enterprise_base(client: Client) -> None:
+async def test_an_enterprise_base(client: Client, upstream: DemoUpstream) -> None:
     """``/api/v3`` and ``/api/graphql`` are the same GitHub."""
     shape = (await client.github(f"{client.urls.enterprise}/repos/acme/tool")).json
     assert shape["url"] == f"{client.urls.base}/api/v3/repos/Acme/Tool"
@@ -170,6 +170,7 @@ async def test_an_enterprise_base(client: Client) -> None:
         headers={"Authorization": "token t2"},
     ) as response:
         assert (await response.json()) == {"data": {"viewer": {"login": "bob"}}}
+    assert [each.path for each in upstream.log] == ["/repos/acme/tool", "/graphql"]
 
 
 async def test_one_alias_may_fail(client: Client, upstream: DemoUpstream) -> None:
@@ -289,6 +290,14 @@ async def test_pages(client: Client, upstream: DemoUpstream) -> None:
     (error,) = await errors(client, tool('releases(first: 1, after: "x") { nodes { id } }'))
     assert error["type"] == "INVALID_CURSOR_ARGUMENTS"
     assert error["message"] == "`x` does not appear to be a valid cursor."
+    upstream.github.add_release("acme/tool", "v6", assets=["a"])
+    asset = 'release(tagName: "v6") { releaseAssets(first: 1) { pageInfo { endCursor } } }'
+    found = (await data(client, tool(asset)))["repository"]["release"]["releaseAssets"]
+    other = found["pageInfo"]["endCursor"]
+    (error,) = await errors(
+        client, tool(f'releases(first: 1, after: "{other}") {{ nodes {{ id }} }}')
+    )
+    assert error["type"] == "INVALID_CURSOR_ARGUMENTS"
 
 
 async def test_bounds_of_pages(client: Client) -> None:

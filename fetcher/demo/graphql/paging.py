@@ -7,6 +7,7 @@ import base64
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from operator import ge, gt, le, lt
 from typing import Any, Final, Generic, TypeAlias, TypeVar
 
 from graphql import FieldNode, GraphQLError, GraphQLResolveInfo
@@ -47,12 +48,11 @@ def page(
     ordered = sorted(listing.items, key=lambda each: each[0], reverse=listing.falling)
     start, end = 0, len(ordered)
     keys = [key for key, _ in ordered]
+    up_to, before = (ge, gt) if listing.falling else (le, lt)
     if given.get("after") is not None:
-        cursor = _decoded(given["after"])
-        start = sum(1 for key in keys if (key >= cursor if listing.falling else key <= cursor))
+        start = _count(keys, up_to, given["after"])
     if given.get("before") is not None:
-        cursor = _decoded(given["before"])
-        end = sum(1 for key in keys if (key > cursor if listing.falling else key < cursor))
+        end = _count(keys, before, given["before"])
     if first is not None:
         end = min(end, start + first)
     elif last is not None:
@@ -113,10 +113,12 @@ def _encoded(key: Key) -> str:
     return base64.b64encode(PREFIX + json.dumps(key).encode()).decode()
 
 
-def _decoded(cursor: str) -> Key:
+def _count(keys: Sequence[Key], holds: Callable[[Key, Key], bool], cursor: str) -> int:
+    """How many keys stand in that relation to a cursor; its item may have gone meanwhile."""
     try:
         text = base64.b64decode(cursor, validate=True)
-        return tuple(json.loads(text[text.index(PREFIX) + len(PREFIX) :]))
-    except ValueError:
+        wanted = tuple(json.loads(text[text.index(PREFIX) + len(PREFIX) :]))
+        return sum(holds(key, wanted) for key in keys)
+    except (TypeError, ValueError):  # no cursor, or one of another list
         message = f"`{cursor}` does not appear to be a valid cursor."
         raise failure("INVALID_CURSOR_ARGUMENTS", message) from None
