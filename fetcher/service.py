@@ -11,7 +11,7 @@ from uuid import uuid4
 from structlog.typing import FilteringBoundLogger
 
 from fetcher import __version__
-from fetcher.accounts import Account, homes_of, open_accounts, open_asset_account
+from fetcher.accounts import REST, Account, homes_of, open_accounts, open_asset_account
 from fetcher.config import Settings
 from fetcher.download import Downloader
 from fetcher.gate import Wait
@@ -162,7 +162,8 @@ class Service:
             # What is left of the hour, and a silence that was asked for, are the whole account's.
             for each in await store.accounts():
                 if each.account == account.polls:
-                    shared = {name: each.budget[name] for name in _SHARED if name in each.budget}
+                    left = each.budget.get(REST, each.budget)
+                    shared = {name: left[name] for name in _SHARED if name in left}
                     account.gate.load(shared)
             account.gate.held_while(tenure.may_send)
 

@@ -421,7 +421,8 @@ class Transport:
         try:
             async with await ask(charge) as answer:
                 raw = _Raw(answer, hops, self._settings, limit)
-                gate.answered(ticket, raw.headers)
+                # Who is not let in is shown another account's counters.
+                gate.answered(ticket, raw.headers if raw.status != 401 else {})
                 yield raw
         finally:
             gate.leave(ticket)

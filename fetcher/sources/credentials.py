@@ -10,10 +10,10 @@ from typing import Final, Protocol, TypeVar
 
 from pydantic import AwareDatetime, BaseModel, TypeAdapter, ValidationError
 
-from fetcher.errors import Malformed, Unauthorized, UsageError
+from fetcher.errors import Malformed, NotFound, Unauthorized, UsageError
 from fetcher.gate import Gate
 from fetcher.models import Clock
-from fetcher.policy.verdict import Accept, Reply, Retry, Verdict, judge_github
+from fetcher.policy.verdict import Accept, Fail, Reply, Retry, Verdict, judge_github
 from fetcher.transport import Request, Transport
 
 __all__ = ["Anonymous", "Credentials", "Installation", "Token", "shown"]
@@ -97,6 +97,7 @@ class Installation:
         self._transport = transport
         self._gate = gate
         self._clock = clock
+        self._id = installation_id
         self._url = f"{api_url}/app/installations/{installation_id}/access_tokens"
         self._app_id = app_id
         self._private_key = private_key
@@ -128,6 +129,10 @@ class Installation:
                     granted[:] = [_GRANTED.validate_json(reply.body)]
                 except ValidationError:
                     return Retry(Malformed("GitHub grants no token that can be read"))
+            elif isinstance(verdict, Fail) and isinstance(verdict.error, NotFound | Unauthorized):
+                said = verdict.error if isinstance(verdict.error, Unauthorized) else "unknown"
+                text = f"GitHub gives no token for installation {self._id} of the App: {said}"
+                return Fail(Unauthorized(text, verdict.error.evidence, whole_account=True))
             return verdict
 
         request = Request(
