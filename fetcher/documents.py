@@ -11,7 +11,7 @@ import json
 import zlib
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any, Literal, NotRequired, TypeAlias, TypedDict
+from typing import Any, Final, Literal, NotRequired, TypeAlias, TypedDict
 
 __all__ = [
     "Asset",
@@ -193,20 +193,31 @@ def time_text(value: datetime) -> str:
 
 
 def to_json(document: object) -> str:
-    """A document as one line of JSON: times as `time_text`, the compressed flat file left out."""
-    return json.dumps(_plain(document), ensure_ascii=False, separators=(",", ":"))
+    """A document, or a list of them, as one line of JSON: times as `time_text`.
+
+    The compressed flat file is left out.
+    """
+    if isinstance(document, list | tuple):
+        return _ENCODE([_without_bytes(each) for each in document])
+    return _ENCODE(_without_bytes(document))
+
+
+def _without_bytes(document: object) -> object:
+    if not isinstance(document, Mapping):
+        return document
+    return {key: value for key, value in document.items() if not isinstance(value, bytes)}
 
 
 def _plain(value: object) -> object:
-    match value:
-        case Mapping():
-            return {k: _plain(v) for k, v in value.items() if not isinstance(v, bytes)}
-        case list() | tuple():
-            return [_plain(each) for each in value]
-        case datetime():
-            return time_text(value)
-        case _:
-            return value
+    if isinstance(value, datetime):
+        return time_text(value)
+    if isinstance(value, Mapping):
+        return dict(value)
+    raise TypeError(f"{type(value).__name__} is no JSON")
+
+
+# Made once: `json.dumps` makes one for each call that is not plain.
+_ENCODE: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), default=_plain).encode
 
 
 def flat_file(document: Content) -> bytes | None:

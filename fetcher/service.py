@@ -16,7 +16,7 @@ from fetcher.config import Settings
 from fetcher.download import Downloader
 from fetcher.gate import Wait
 from fetcher.leases import AccountBusy, Seat, Tenure, hold
-from fetcher.models import Clock, Due
+from fetcher.models import Clock, Due, TargetState
 from fetcher.refresh import Event, Refresher
 from fetcher.relay import Inquiry
 from fetcher.shield import Shield, tell_of
@@ -112,8 +112,9 @@ class Service:
         now = await self._store.now()
         by_account: dict[str, list[Due]] = {}
         for target in targets:
-            due = self._timetable.asked(target, known.get(target.fold), now, full=full)
-            by_account.setdefault(self._homes.of(target), []).append(due)
+            state = known.get(target.fold)
+            due = self._timetable.asked(target, state, now, full=full)
+            by_account.setdefault(self._home(target, state), []).append(due)
         busy: dict[Target, AccountBusy] = {}
 
         async def one(account: Account, due: Sequence[Due]) -> None:
@@ -128,6 +129,13 @@ class Service:
             # The first is the cause; the others are what it took down.
             raise errors.exceptions[0] from None
         return busy
+
+    def _home(self, target: Target, state: TargetState | None) -> str:
+        """The account that polls it now: it may have moved from one that is limited."""
+        watch = state.watch if state is not None else None
+        if watch is not None and watch.account in self._accounts:
+            return watch.account
+        return self._homes.of(target)
 
     def downloader(
         self,
