@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from fetcher.demo import Fault, GithubUser
+from fetcher.models import Wish
 from fetcher.refresh import Polled
 from fetcher.sources.graphql import Answer, Graphql
 from tests.world import World, open_world
@@ -244,3 +245,25 @@ async def test_another_token_trusts_no_cursor(world: World) -> None:
     world.overrides["github.token"] = "ghp_other"
     assert await world.outcome(key) == "changed"
     assert len(await world.records(key)) == 3
+
+
+async def test_a_one_shot_asks_where_a_target_is_polled_now(world: World) -> None:
+    """It may have moved from an account that is limited; by itself it would go there."""
+    (key,) = populate(world, 1)
+    tokens = {"one": "ghp_1111111111", "two": "ghp_2222222222"}
+    for name, token in tokens.items():
+        world.upstream.github.tokens[token] = GithubUser(name)
+    world.overrides["github.token"] = ""
+    world.overrides["github.accounts"] = [
+        {"name": name, "token": token} for name, token in tokens.items()
+    ]
+    home = (await world.poll(key))[key].state
+    (other,) = {f"github:{each.identity}" for each in world.settings.github.all_accounts} - {
+        home.account
+    }
+    await world.store.wish("hand", [Wish(home.id, home.key, other, 60.0)])
+    polled = (await world.poll(key))[key]
+    assert (polled.state.account, polled.state.outcome) == (other, "unchanged")
+    gone = Wish(home.id, home.key, "github:gone", 60.0)
+    await world.store.wish("hand", [gone])
+    assert (await world.poll(key))[key].state.account == home.account
