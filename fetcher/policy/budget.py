@@ -33,7 +33,10 @@ _ASK_AGAIN = 0.05
 
 @dataclass(slots=True, eq=False)
 class Ticket:
-    """One request that was sent; its place in the window is taken until `until`."""
+    """One request that was sent; its place in the window is taken until `until`.
+
+    `cost` is what it takes of the server's quota.
+    """
 
     cost: int
     until: float
@@ -42,11 +45,11 @@ class Ticket:
 class Budget:
     """What an account may still send, and when.
 
-    `limit` points in any `window` seconds. A request arrives at some moment between its being
-    sent and its being answered. Its place is therefore taken from when it is sent until a whole
-    window after its answer, or after `SLACK` seconds where the answer takes longer: so however
-    requests jitter on their way, no window at the server sees one too many, and a slow server
-    does not halve the rate.
+    `limit` requests in any `window` seconds, whatever they cost of the quota. A request arrives
+    at some moment between its being sent and its being answered. Its place is therefore taken
+    from when it is sent until a whole window after its answer, or after `SLACK` seconds where the
+    answer takes longer: so however requests jitter on their way, no window at the server sees one
+    too many, and a slow server does not halve the rate.
 
     Where the server tells its counters (`told`), whoever takes over an account sends one request
     and hears its answer before the next: the last holder may have died without a word of what
@@ -89,13 +92,10 @@ class Budget:
             elif self._spare(self._remaining) < cost:
                 wait = max(wait, self._reset_at - now)
         self._prune(now)
-        over = sum(each.cost for each in self._sent) + min(cost, self._limit) - self._limit
+        over = len(self._sent) + 1 - self._limit
         if over > 0:
-            for each in sorted(self._sent, key=lambda ticket: ticket.until):
-                over -= each.cost
-                if over <= 0:
-                    wait = max(wait, each.until - now)
-                    break
+            ends = sorted(each.until for each in self._sent)
+            wait = max(wait, ends[over - 1] - now)
         return wait
 
     def charge(self, now: float, cost: int = 1) -> Ticket:
@@ -232,9 +232,10 @@ def github_budget(reserve: float = 0.0) -> Budget:
 
 
 def graphql_budget(reserve: float = 0.0) -> Budget:
-    """GitHub's secondary limit for GraphQL: 2,000 points a minute; see `github_budget`.
+    """GitHub's secondary limit for GraphQL: 2,000 points a minute, a query being one.
 
-    The hourly quota (5,000 points and more) is learned from the headers.
+    See `github_budget`. What a query costs otherwise is of the hourly quota (5,000 points and
+    more), which is learned from the headers.
     https://docs.github.com/en/graphql/overview/rate-limits-and-query-limits-for-the-graphql-api
     """
     return Budget(33, 1.0, told=True, reserve=reserve)
