@@ -310,3 +310,13 @@ async def test_tags_stand_in(world: World) -> None:
     github.add_release(REPO, "w", published_at=T0)
     assert await world.outcome(KEY) == "changed"
     assert [document["kind"] for document in await world.records(KEY)] == ["release"]
+
+
+async def test_an_enterprise_server_is_asked_at_its_own_paths(world: World, repo: str) -> None:
+    """`/api/v3`, and GraphQL beside it; records are the same but for their addresses."""
+    world.overrides["github.api_url"] = world.urls.enterprise
+    polled = (await world.poll(repo))[repo]
+    assert (polled.state.outcome, polled.state.records) == ("changed", 5)
+    (first, *_) = await world.records(repo)
+    assert "/api/v3/repos/" in first["source_url"]
+    assert await world.outcome(repo) == "unchanged"
