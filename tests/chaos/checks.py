@@ -142,6 +142,8 @@ async def check_cursors(
         etag, id_ = cursor.get("etag"), int(state.facts.get("repository_id", 0))
         if "mark" in cursor and still:
             repository = weather.upstream.github.repository(id_)
+            if state.facts["repository"] != repository.full_name:
+                continue  # another name is another cursor
             stored, truth = await _releases(store, id_), weather.truth(repository)
             if await weather.mark(repository) == cursor["mark"] and stored != truth:
                 text = f"{state.key}: the next check finds nothing, but"
