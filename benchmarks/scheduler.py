@@ -11,6 +11,7 @@ apscheduler==3.11.*``. Each part runs in a process of its own, one after the oth
 
 import argparse
 import asyncio
+import gc
 import importlib
 import logging
 import multiprocessing
@@ -26,11 +27,11 @@ import aiosqlite
 from pymongo import UpdateOne
 
 from benchmarks.leading import Looker, leader_of, new_store, resident, states, watch
-from fetcher.cli.run import spare_the_collector
 from fetcher.clock import SystemClock
+from fetcher.documents import json_bytes
 from fetcher.refresh import Polled
 from fetcher.store.mongo import client_of, database_of
-from fetcher.store.sqlite_schema import milliseconds, to_text
+from fetcher.store.sqlite_schema import milliseconds
 from fetcher.store.states import state_document
 
 __all__ = ["Steady", "Throughput", "driver", "lead", "steady"]
@@ -120,7 +121,7 @@ async def driver(kind: str, targets: int, at_once: int) -> Throughput:
         if kind == "sqlite":
             rows = [
                 (
-                    to_text(state_document(replace(each, token=1, last_attempt=later))),
+                    json_bytes(state_document(replace(each, token=1, last_attempt=later))).decode(),
                     milliseconds(later),
                     milliseconds(later),
                     each.id,
@@ -221,7 +222,8 @@ def apart(work: Callable[..., Coroutine[Any, Any, T]], *args: object) -> T:
 
 
 def _run(work: Callable[..., Coroutine[Any, Any, T]], *args: object) -> T:
-    spare_the_collector()
+    gc.freeze()
+    gc.set_threshold(10_000, *gc.get_threshold()[1:])  # as the command does
     return asyncio.run(work(*args))
 
 

@@ -13,6 +13,8 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, Final, Literal, NotRequired, TypeAlias, TypedDict
 
+import orjson
+
 __all__ = [
     "Asset",
     "Content",
@@ -27,6 +29,8 @@ __all__ = [
     "Stored",
     "Tag",
     "flat_file",
+    "from_json",
+    "json_bytes",
     "time_text",
     "to_json",
 ]
@@ -187,19 +191,38 @@ class Sequence(TypedDict):
 
 
 def time_text(value: datetime) -> str:
-    """A time as JSON carries it: ``2026-11-23T10:15:00Z``, with milliseconds where it has any."""
-    text = value.astimezone(UTC).isoformat(timespec="milliseconds")
-    return text.removesuffix("+00:00").removesuffix(".000") + "Z"
+    """A time as JSON carries it: ``2026-11-23T10:15:00Z``, with microseconds where it has any."""
+    return value.astimezone(UTC).isoformat().removesuffix("+00:00") + "Z"
 
 
 def to_json(document: object) -> str:
-    """A document, or a list of them, as one line of JSON: times as `time_text`.
-
-    The compressed flat file is left out.
-    """
+    """A document, or a list of them, as one line of JSON; the compressed flat file is left out."""
     if isinstance(document, list | tuple):
-        return _ENCODE([_without_bytes(each) for each in document])
-    return _ENCODE(_without_bytes(document))
+        return json_bytes([_without_bytes(each) for each in document]).decode()
+    return json_bytes(_without_bytes(document)).decode()
+
+
+def json_bytes(value: object, *, sort_keys: bool = False) -> bytes:
+    """JSON as UTF-8, compact; times, which are UTC, as `time_text` writes them, NaN as null.
+
+    Half a surrogate pair, which UTF-8 cannot say, stands in it escaped. Raises `TypeError` for
+    what is no JSON, such as bytes.
+    """
+    try:
+        return orjson.dumps(value, _plain, _SORTED if sort_keys else _AS_IS)
+    except orjson.JSONEncodeError:
+        # Half pairs, integers beyond 64 bits, keys that are no text: seldom, and slowly.
+        text = json.dumps(value, sort_keys=sort_keys, separators=(",", ":"), default=_plain)
+        return text.encode()
+
+
+def from_json(text: str | bytes) -> Any:  # noqa: ANN401 - whatever it says
+    """What the JSON says; raises `ValueError`."""
+    try:
+        return orjson.loads(text)
+    except orjson.JSONDecodeError:
+        # Half a surrogate pair, which `json_bytes` escapes, is refused there; or it is no JSON.
+        return json.loads(text)
 
 
 def _without_bytes(document: object) -> object:
@@ -216,8 +239,8 @@ def _plain(value: object) -> object:
     raise TypeError(f"{type(value).__name__} is no JSON")
 
 
-# Made once: `json.dumps` makes one for each call that is not plain.
-_ENCODE: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), default=_plain).encode
+_AS_IS: Final = orjson.OPT_UTC_Z
+_SORTED: Final = orjson.OPT_UTC_Z | orjson.OPT_SORT_KEYS
 
 
 def flat_file(document: Content) -> bytes | None:

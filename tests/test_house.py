@@ -19,7 +19,7 @@ EVERYBODY = {"fetcher.errors", "fetcher.documents", "fetcher.models", "fetcher.t
 ROOMS: Mapping[str, set[str]] = {
     "fetcher": set(),
     "fetcher.errors": set(),
-    "fetcher.documents": set(),
+    "fetcher.documents": {"orjson"},
     "fetcher.targets": set(),
     "fetcher.models": set(),
     "fetcher.clock": set(),

@@ -22,7 +22,7 @@ from fetcher.cli.common import (
 )
 from fetcher.cli.render import Format
 
-__all__ = ["main"]
+__all__ = ["start"]
 
 app = typer.Typer(
     name="fetcher",
@@ -35,8 +35,8 @@ app = typer.Typer(
 )
 
 
-def main() -> None:
-    """The console script."""
+def start() -> None:
+    """Runs the command that the arguments name."""
     with guarded():
         app()
 

@@ -5,7 +5,6 @@ import gc
 import os
 import signal
 from pathlib import Path
-from typing import Final
 
 from fetcher.cli.common import Common, not_served
 from fetcher.clock import SystemClock
@@ -14,10 +13,7 @@ from fetcher.daemon import Daemon
 from fetcher.errors import Mistake, SettingsError
 from fetcher.log import set_up_log
 
-__all__ = ["run_daemon", "spare_the_collector"]
-
-# Objects made and not yet freed; Python's own default is 700.
-_COLLECT_AFTER: Final = 10_000
+__all__ = ["run_daemon"]
 
 
 async def run_daemon(common: Common) -> int:
@@ -37,7 +33,9 @@ async def run_daemon(common: Common) -> int:
         return settings
 
     settings = load()
-    spare_the_collector()
+    # What a start leaves behind lives as long as the process, and is not gone through again.
+    # https://docs.python.org/3/library/gc.html#gc.freeze
+    gc.freeze()
     log = set_up_log(common.log_format, common.log_level)
     daemon = Daemon(settings, load, SystemClock(), log, environ=os.environ)
     loop = asyncio.get_running_loop()
@@ -45,13 +43,3 @@ async def run_daemon(common: Common) -> int:
         loop.add_signal_handler(number, daemon.stop, int(number))
     loop.add_signal_handler(signal.SIGHUP, daemon.reload_soon)
     return await daemon.run()
-
-
-def spare_the_collector() -> None:
-    """Garbage is looked for less often: a thousand polls under way are no garbage.
-
-    What a start leaves behind lives as long as the process, and is not gone through again
-    (https://docs.python.org/3/library/gc.html#gc.freeze).
-    """
-    gc.freeze()
-    gc.set_threshold(_COLLECT_AFTER, *gc.get_threshold()[1:])

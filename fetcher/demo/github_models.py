@@ -82,8 +82,7 @@ class Repository:
         """By the commit's date, without drafts and pre-releases, unless one is marked by hand."""
         full = [each for each in self.releases if not (each.draft or each.prerelease)]
         marked = [each for each in full if each.id == self.latest]
-        found = marked or sorted(full, key=lambda each: (each.created_at, each.id))
-        return found[-1] if found else None
+        return max(marked or full, key=lambda each: (each.created_at, each.id), default=None)
 
 
 @dataclass(slots=True)

@@ -1,10 +1,8 @@
 """The digest of a record's content: equal for equal content, however it was got."""
 
 import hashlib
-import json
-from datetime import datetime
 
-from fetcher.documents import Content, time_text
+from fetcher.documents import Content, json_bytes
 
 __all__ = ["digest"]
 
@@ -12,21 +10,7 @@ __all__ = ["digest"]
 def digest(content: Content) -> str:
     """``sha256:`` and the hash of the content as canonical JSON.
 
-    Keys are sorted, lists keep their order, times are UTC text. Raises `ValueError` or
-    `TypeError` for what JSON cannot say: NaN, bytes.
+    Keys are sorted, lists keep their order, times are UTC. Raises `TypeError` for what JSON
+    cannot say, such as bytes.
     """
-    text = json.dumps(
-        content,
-        sort_keys=True,
-        ensure_ascii=False,
-        allow_nan=False,
-        separators=(",", ":"),
-        default=_plain,
-    )
-    return "sha256:" + hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
-
-
-def _plain(value: object) -> str:
-    if isinstance(value, datetime):
-        return time_text(value)
-    raise TypeError(f"{type(value).__name__} is no content")
+    return "sha256:" + hashlib.sha256(json_bytes(content, sort_keys=True)).hexdigest()

@@ -29,7 +29,7 @@ __all__ = ["BatchedGithubSource"]
 
 CHECKED: Final = 100
 """Repositories of one check: what GitHub counts as one point."""
-WORKERS: Final = 8
+WORKERS: Final = 10
 
 
 class BatchedGithubSource:

@@ -1,5 +1,6 @@
 """Pages of releases and tags, of many repositories at once, until each is complete."""
 
+import asyncio
 from collections import deque
 from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from contextlib import aclosing
@@ -55,6 +56,7 @@ class Listing:
     stored: set[str] | None = None
     seen: set[str] = field(default_factory=set)
     some: bool = False
+    ended: bool = False
 
     @property
     def target(self) -> Target:
@@ -92,54 +94,78 @@ class Pages:
     async def complete(
         self, listings: Sequence[Listing], known: Known, stop: AccountStop
     ) -> AsyncGenerator[Chunk | Outcome, None]:
-        """Page after page of many repositories at once; who is done leaves."""
+        """Page after page of many repositories at once; who is done leaves.
+
+        While some pages are taken in (and stored, by whoever takes these chunks), the next ones
+        are on their way: neither side waits for the other.
+        """
         waiting = deque(listings)
-        while waiting:
-            size = min(self._size.size, len(waiting))
-            part = [waiting.popleft() for _ in range(size)]
-            if stop.error is not None:
-                for each in part:
-                    yield ended_by(stop.error, each.due, some=each.some)
-                continue
-            try:
-                answer = await self._pages(part)
-            except Unfinished as error:
-                if self._size.too_much(len(part)):
-                    stop.unfinished(error)
-                if len(part) == 1:
-                    yield ended_by(error, part[0].due, some=part[0].some)
-                else:
-                    waiting.extendleft(reversed(part))
-                continue
-            except UpstreamError as error:
-                stop.learn(error)
-                for each in part:
-                    yield ended_by(error, each.due, some=each.some)
-                continue
-            stop.heard()
-            self._size.went_well(len(part))
-            pages: list[tuple[Listing, GraphRepository]] = []
-            for place, listing in enumerate(part):
+        asked = self._ask(waiting, stop)
+        try:
+            while asked is not None:
+                part, task = asked
+                asked = None
                 try:
-                    pages.append((listing, _page_of(answer, f"r{place}")))
-                except Malformed as error:
-                    yield ended_by(error, listing.due, some=listing.some)
-            digests = await known.digests("release", _ids(found for _, found in pages))
-            for listing, found in pages:
-                ended = False
-                try:
-                    async with aclosing(
-                        self._page(listing, found, digests, known, answer.at)
-                    ) as items:
-                        async for item in items:
-                            ended = ended or isinstance(item, Outcome)
-                            yield item
+                    answer = await task
+                except Unfinished as error:
+                    if self._size.too_much(len(part)):
+                        stop.unfinished(error)
+                    if len(part) == 1:
+                        yield ended_by(error, part[0].due, some=part[0].some)
+                    else:
+                        waiting.extendleft(reversed(part))
                 except UpstreamError as error:
                     stop.learn(error)
-                    yield ended_by(error, listing.due, some=listing.some)
-                    continue
-                if not ended:
-                    waiting.append(listing)
+                    for each in part:
+                        yield ended_by(error, each.due, some=each.some)
+                else:
+                    stop.heard()
+                    self._size.went_well(len(part))
+                    asked = self._ask(waiting, stop)
+                    async with aclosing(self._taken(part, answer, known, stop)) as items:
+                        async for item in items:
+                            yield item
+                    waiting.extend(each for each in part if not each.ended)
+                asked = asked or self._ask(waiting, stop)
+            for each in waiting:
+                assert stop.error is not None  # noqa: S101 - else it would have been asked for
+                yield ended_by(stop.error, each.due, some=each.some)
+        finally:
+            if asked is not None:
+                asked[1].cancel()
+                await asyncio.gather(asked[1], return_exceptions=True)
+
+    def _ask(
+        self, waiting: deque[Listing], stop: AccountStop
+    ) -> tuple[Sequence[Listing], asyncio.Task[Answer]] | None:
+        """Asks for the next pages of those that wait longest; None when nobody may be asked for."""
+        if not waiting or stop.error is not None:
+            return None
+        part = [waiting.popleft() for _ in range(min(self._size.size, len(waiting)))]
+        return part, asyncio.create_task(self._pages(part))
+
+    async def _taken(
+        self, part: Sequence[Listing], answer: Answer, known: Known, stop: AccountStop
+    ) -> AsyncGenerator[Chunk | Outcome, None]:
+        """What an answer says of each repository; those that have their last word are `ended`."""
+        pages: list[tuple[Listing, GraphRepository]] = []
+        for place, listing in enumerate(part):
+            try:
+                pages.append((listing, _page_of(answer, f"r{place}")))
+            except Malformed as error:
+                listing.ended = True
+                yield ended_by(error, listing.due, some=listing.some)
+        digests = await known.digests("release", _ids(found for _, found in pages))
+        for listing, found in pages:
+            try:
+                async with aclosing(self._page(listing, found, digests, known, answer.at)) as items:
+                    async for item in items:
+                        listing.ended = listing.ended or isinstance(item, Outcome)
+                        yield item
+            except UpstreamError as error:
+                stop.learn(error)
+                listing.ended = True
+                yield ended_by(error, listing.due, some=listing.some)
 
     async def _pages(self, part: Sequence[Listing]) -> Answer:
         points = sum(1 if each.tags else 1 + RELEASES for each in part)

@@ -3,11 +3,11 @@
 https://docs.github.com/en/graphql/overview/rate-limits-and-query-limits-for-the-graphql-api
 """
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from fetcher.documents import from_json, json_bytes
 from fetcher.errors import Evidence, Malformed, Refused, Unfinished
 from fetcher.gate import Gate
 from fetcher.policy.verdict import (
@@ -117,7 +117,7 @@ class Graphql:
             answers[:] = [found]
             return _judge(found, reply, now)
 
-        body = json.dumps({"query": document, "variables": variables}).encode()
+        body = json_bytes({"query": document, "variables": variables})
 
         async def send(secret: Mapping[str, str]) -> Response:
             request = Request(
@@ -138,7 +138,7 @@ class Graphql:
 def _read(reply: Reply, now: float) -> Answer | None:
     """None for what is no answer of GraphQL's at all."""
     try:
-        body = json.loads(reply.body)
+        body = from_json(reply.body)
     except (ValueError, RecursionError):
         return None
     if not isinstance(body, dict):

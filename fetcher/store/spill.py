@@ -8,9 +8,10 @@ immutable and named by the SHA-256 of its bytes.
 import hashlib
 import json
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any, Final
 
-from fetcher.documents import Document, time_text
+from fetcher.documents import Document, from_json, time_text
 from fetcher.errors import StoreUnavailable
 from fetcher.store.times import read_times
 
@@ -89,7 +90,7 @@ def _decode(encoding: str, data: bytes) -> object:
         case "text":
             return data.decode("utf-8", "surrogatepass")
         case _:
-            value = json.loads(data)
+            value = from_json(data)
             for each in value if isinstance(value, list) else ():
                 if isinstance(each, dict):
                     read_times(each)
@@ -103,9 +104,11 @@ def _size(value: object) -> int:
             return len(value)
         case str():
             return len(value) if value.isascii() else 4 * len(value)
-        case Mapping():
-            return 8 + sum(16 + len(str(key)) + _size(each) for key, each in value.items())
+        case None | bool() | int() | datetime():
+            return 16
         case list() | tuple():
-            return 8 + sum(16 + _size(each) for each in value)
+            return 8 + sum([16 + _size(each) for each in value])
+        case Mapping():
+            return 8 + sum([16 + len(str(key)) + _size(each) for key, each in value.items()])
         case _:
             return 16

@@ -1,13 +1,13 @@
 """SQLite: transactions that nobody can tear, and the leases that they check."""
 
 import asyncio
-import json
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final, TypeVar
 
 import aiosqlite
 
+from fetcher.documents import from_json, json_bytes
 from fetcher.errors import LeaseLost
 from fetcher.models import Clock, Lease
 from fetcher.shield import Shield
@@ -64,7 +64,7 @@ class SqliteLeases(SqliteReader):
                 "expires_at = excluded.expires_at, n = 0, kept = excluded.kept",
                 (account, owner, token, now + ttl, ttl),
             )
-            budget = json.loads(held["budget"]) if held is not None else {}
+            budget = from_json(held["budget"]) if held is not None else {}
             clean = held is None or held["owner"] is None
             return Lease(account, owner, token, _time(now + ttl), budget, clean)
 
@@ -78,7 +78,7 @@ class SqliteLeases(SqliteReader):
             (account, self._clock.time()),
         )
         for owner, token, expires_at, budget in rows:
-            return Lease(account, owner, token, _time(expires_at), json.loads(budget))
+            return Lease(account, owner, token, _time(expires_at), from_json(budget))
         return None
 
     async def renew(self, lease: Lease, ttl: float, budget: Mapping[str, Any]) -> Lease:
@@ -89,7 +89,7 @@ class SqliteLeases(SqliteReader):
             expires_at = self._clock.time() + ttl
             await self._writer.execute(
                 "UPDATE leases SET expires_at = ?, budget = ?, kept = ? WHERE account = ?",
-                (expires_at, json.dumps(budget), ttl, lease.account),
+                (expires_at, json_bytes(budget).decode(), ttl, lease.account),
             )
             return Lease(lease.account, lease.owner, lease.token, _time(expires_at), budget)
 
@@ -102,7 +102,7 @@ class SqliteLeases(SqliteReader):
             await self._writer.execute(
                 "UPDATE leases SET owner = NULL, expires_at = 0, budget = ? "
                 "WHERE account = ? AND owner = ? AND token = ?",
-                (json.dumps(budget), lease.account, lease.owner, lease.token),
+                (json_bytes(budget).decode(), lease.account, lease.owner, lease.token),
             )
 
         await self._transaction(body)

@@ -6,7 +6,6 @@ of this connection with it, in the past (https://www.sqlite.org/isolation.html),
 write-ahead log from being cut.
 """
 
-import json
 from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping, Sequence
 from contextlib import aclosing
 from datetime import UTC, datetime
@@ -14,7 +13,7 @@ from typing import Any, Final, Self
 
 import aiosqlite
 
-from fetcher.documents import Document, Kind
+from fetcher.documents import Document, Kind, from_json
 from fetcher.models import (
     AccountState,
     Clock,
@@ -107,7 +106,7 @@ class SqliteReader:
         ) as pages:
             async for page in pages:
                 for id_, home, file, hand, told in page:
-                    key, names = json.loads(told)
+                    key, names = from_json(told)
                     yield Watched(id_, key, tuple(names), Watch(home, file, hand))
 
     async def accounts(self) -> Sequence[AccountState]:
@@ -122,7 +121,7 @@ class SqliteReader:
                 owner if expires_at > now else None,
                 token,
                 datetime.fromtimestamp(expires_at, UTC),
-                json.loads(budget),
+                from_json(budget),
                 n,
             )
             for account, owner, token, expires_at, budget, n in rows
@@ -323,7 +322,7 @@ def state_of(row: Sequence[Any]) -> TargetState:
     (id_, lasting, account, token, attempted, next_due, home, file, hand, *rest) = row
     outcome, records, failures, succeeded, changed, reconciled, rhythm = rest
     if isinstance(lasting, str):
-        lasting, rhythm = json.loads(lasting), json.loads(rhythm)
+        lasting, rhythm = from_json(lasting), from_json(rhythm)
     last_attempt = from_milliseconds(attempted)
     failure = lasting["failure"]
     if failure is not None:
@@ -353,7 +352,7 @@ def state_of(row: Sequence[Any]) -> TargetState:
 
 def request_of(text: str) -> PollRequest:
     """The request in a row."""
-    document = json.loads(text)
+    document = from_json(text)
     for name in ("asked_at", "expires_at"):
         document[name] = read_time(document[name])
     return request_from(document)

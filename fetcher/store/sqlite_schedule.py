@@ -1,18 +1,18 @@
 """SQLite: what is due, who watches it, and what is asked of a leader."""
 
-import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from types import MappingProxyType
 from typing import Final
 
+from fetcher.documents import from_json, json_bytes
 from fetcher.errors import LeaseLost
 from fetcher.models import Lease, PollRequest, PollResult, TargetState, Wish
 from fetcher.store.protocol import Side
 from fetcher.store.sqlite_leases import SqliteLeases
 from fetcher.store.sqlite_reader import STATE, marks, request_of, some, state_of
-from fetcher.store.sqlite_schema import from_milliseconds, milliseconds, to_text
+from fetcher.store.sqlite_schema import from_milliseconds, milliseconds
 from fetcher.store.states import advances, lasting, request_document, under
 
 __all__ = ["SqliteSchedule"]
@@ -20,7 +20,6 @@ __all__ = ["SqliteSchedule"]
 # Many rows go in as one JSON text, and come out as one: a statement that steps from row to row
 # lets go of the interpreter's lock at each of them, and under load waits for it again for
 # milliseconds (https://docs.python.org/3/library/sys.html#sys.setswitchinterval).
-_json: Final = json.JSONEncoder(separators=(",", ":")).encode
 _PASSING: Final = (
     "attempted",
     "outcome",
@@ -73,7 +72,7 @@ class SqliteSchedule(SqliteLeases):
             if advances(lease, each, known.get(id_))
         ]
         if quick:
-            rows = _json([row for _, row in quick])
+            rows = _text([row for _, row in quick])
             held = (lease.account, lease.token, lease.owner)
             number = await self._statement(_ADVANCE, (*held, rows))
             if number == len(quick):
@@ -113,9 +112,9 @@ class SqliteSchedule(SqliteLeases):
                 if later or _wished(mine) != (file, hand):
                     stale.append(id_)
                     del left[id_]
-                elif json.loads(names) == list(mine.names):
+                elif from_json(names) == list(mine.names):
                     named.add(id_)
-        await self._writer.execute(_SAVE, (_json([_row(each) for each in left.values()]),))
+        await self._writer.execute(_SAVE, (_text([_row(each) for each in left.values()]),))
         if renamed := [each for each in left.values() if each.id not in named]:
             await self._names(renamed)
         return stale
@@ -153,9 +152,9 @@ class SqliteSchedule(SqliteLeases):
             f"SELECT json_group_array(json_array({_PARSED})) FROM (SELECT {STATE} FROM targets "
             "WHERE home = ? AND query = ? AND next_due <= ? "
             "AND _id NOT IN (SELECT value FROM json_each(?)) ORDER BY next_due LIMIT ?)",
-            (account, queries, milliseconds(now), _json(list(skip)), limit),
+            (account, queries, milliseconds(now), _text(list(skip)), limit),
         )
-        return [state_of(row) for row in json.loads(found)]
+        return [state_of(row) for row in from_json(found)]
 
     async def upcoming(self, account: str, now: datetime) -> datetime | None:
         """See `WriteStore`."""
@@ -189,7 +188,7 @@ class SqliteSchedule(SqliteLeases):
                 for each in wishes
                 if each.every is not None
             ]
-            await self._writer.execute(_ADD, (_json([_row(each) for each in new]),))
+            await self._writer.execute(_ADD, (_text([_row(each) for each in new]),))
             await self._writer.executemany(
                 "INSERT OR IGNORE INTO target_names SELECT _id, _id FROM targets WHERE _id = ? "
                 "AND NOT EXISTS (SELECT 1 FROM target_names AS n WHERE n._id = targets._id)",
@@ -224,7 +223,7 @@ class SqliteSchedule(SqliteLeases):
                     request.account,
                     milliseconds(request.asked_at),
                     milliseconds(request.expires_at),
-                    to_text(request_document(request)),
+                    _text(request_document(request)),
                 ),
             )
 
@@ -248,7 +247,7 @@ class SqliteSchedule(SqliteLeases):
 
     async def answer(self, request: PollRequest, results: Mapping[str, PollResult]) -> None:
         """See `WriteStore`."""
-        text = to_text(request_document(replace(request, results=results)))
+        text = _text(request_document(replace(request, results=results)))
 
         async def body() -> None:
             await self._writer.execute(
@@ -266,6 +265,10 @@ class SqliteSchedule(SqliteLeases):
         await self._transaction(body)
 
 
+def _text(value: object) -> str:
+    return json_bytes(value).decode()
+
+
 def _wished(state: TargetState) -> tuple[object, object]:
     return (state.watch.file, state.watch.hand) if state.watch is not None else (None, None)
 
@@ -273,7 +276,7 @@ def _wished(state: TargetState) -> tuple[object, object]:
 def _row(state: TargetState) -> tuple[object, ...]:
     return (
         state.id,
-        to_text(lasting(state)),
+        _text(lasting(state)),
         "?" in state.key,
         state.account,
         state.token,

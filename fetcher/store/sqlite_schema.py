@@ -1,6 +1,5 @@
 """SQLite: the tables, how documents become rows, and what its errors mean."""
 
-import json
 import re
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
@@ -8,7 +7,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from fetcher.documents import Document, Kind, time_text
+from fetcher.documents import Document, Kind, from_json, json_bytes
 from fetcher.errors import StoreError, StoreFull, StoreUnavailable
 from fetcher.store.protocol import COLLECTIONS, INDEXED
 from fetcher.store.times import read_time, read_times
@@ -24,15 +23,10 @@ __all__ = [
     "milliseconds",
     "scalar",
     "to_row",
-    "to_text",
 ]
 
 # "fetc" in a SQLite file's header: https://www.sqlite.org/pragma.html#pragma_application_id
 APPLICATION_ID: Final = 0x66657463
-# Made once: `json.dumps` makes one for each call that is not plain.
-_COMPACT: Final = json.JSONEncoder(
-    ensure_ascii=False, separators=(",", ":"), default=time_text
-).encode
 _SURROGATE: Final = re.compile("[\ud800-\udfff]")
 
 
@@ -155,7 +149,7 @@ def to_row(kind: Kind, document: Document) -> tuple[Any, ...]:
     """A record's row, in the order of its table's columns."""
     stamp = document["stamp"]
     plain = {key: value for key, value in document.items() if key != "flat"}
-    text = to_text(plain)
+    text = json_bytes(plain).decode()
     return (
         document["_id"],
         text,
@@ -167,14 +161,6 @@ def to_row(kind: Kind, document: Document) -> tuple[Any, ...]:
         document["digest"],
         *(scalar(name, document.get(name)) for name in columns(kind)),
     )
-
-
-def to_text(document: Document) -> str:
-    """JSON, compact; half a surrogate pair, which is no text to SQLite, stands in it escaped."""
-    text = _COMPACT(document)
-    if not text.isascii() and _SURROGATE.search(text):
-        return json.dumps(document, separators=(",", ":"), default=time_text)
-    return text
 
 
 def milliseconds(time: datetime | None) -> int | None:
@@ -202,7 +188,7 @@ def scalar(name: str, value: object) -> object:
 
 def from_row(text: str, flat: bytes | None) -> Document:
     """A record's document; times are times again wherever a document has them."""
-    document: Document = json.loads(text)
+    document: Document = from_json(text)
     read_times(document)
     for asset in document.get("assets") or ():
         read_times(asset)

@@ -7,7 +7,7 @@ from typing import Any, Final
 __all__ = ["read_time", "read_times"]
 
 # Just what `time_text` writes; an upstream's own "2023-04-05" stays the text that it is.
-_TIME: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{3})?Z", re.ASCII)
+_TIME: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{3}(\d{3})?)?Z", re.ASCII)
 
 
 def read_time(text: str | None) -> datetime | None:

@@ -150,7 +150,6 @@ class Resolver:
 
     def _release(self, repo: Repository, release: Release) -> Row:
         commit = repo.tags.get(release.tag)
-        latest = repo.latest_release()
         return {
             "__typename": "Release",
             "author": lambda info: self._user(release.author),
@@ -160,7 +159,7 @@ class Resolver:
             "id": node_id("RE", repo.id, release.id),
             "immutable": release.immutable,
             "isDraft": release.draft,
-            "isLatest": release is latest,
+            "isLatest": lambda info: release is repo.latest_release(),
             "isPrerelease": release.prerelease,
             "name": release.name,
             "publishedAt": release.published_at,
@@ -170,7 +169,7 @@ class Resolver:
             "tagCommit": None if commit is None else lambda info: self._commit(repo, release.tag),
             "tagName": release.tag,
             "updatedAt": release.updated_at,
-            "url": self.shapes.release_page(repo, release),
+            "url": lambda info: self.shapes.release_page(repo, release),
         }
 
     def _assets(
