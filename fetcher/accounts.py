@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, date, datetime
 from typing import Final, Protocol
 
 from fetcher.config import GithubAccount, Settings
@@ -212,6 +213,10 @@ def _ncbi(
     settings: Settings, transport: Transport, clock: Clock, patience: float
 ) -> tuple[Account, ...]:
     accounts = []
+
+    def today() -> date:
+        return datetime.fromtimestamp(clock.time(), UTC).date()
+
     for account in settings.ncbi.all_accounts:
         key = account.api_key.get_secret_value() if account.api_key is not None else None
         gate = Gate(f"NCBI account {account.name}", ncbi_budget(account.rate), clock, in_flight=8)
@@ -224,5 +229,7 @@ def _ncbi(
             tool=settings.ncbi.tool,
             patience=patience,
         )
-        accounts.append(Account(f"ncbi:{account.identity}", "ncbi", gate, NcbiSource(eutils)))
+        accounts.append(
+            Account(f"ncbi:{account.identity}", "ncbi", gate, NcbiSource(eutils, today))
+        )
     return tuple(accounts)

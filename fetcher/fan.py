@@ -1,7 +1,7 @@
 """Bounded concurrency between those who yield and the one who takes."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Iterable
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -20,7 +20,7 @@ class _Ended:
 
 
 async def fan_out(
-    jobs: Iterable[Job],
+    jobs: Iterable[Job] | AsyncIterator[Job],
     work: Callable[[Job], AsyncGenerator[Item, None]],
     *,
     workers: int,
@@ -28,15 +28,24 @@ async def fan_out(
 ) -> AsyncGenerator[Item, None]:
     """Runs `workers` over many jobs and yields their items as they come.
 
+    Jobs are taken when a worker is free for one.
+
     At most `ahead` items wait to be taken; the items of one job keep their order. An exception
     of a job ends the whole with that exception. Close the generator (`contextlib.aclosing`):
     the workers end with it.
     """
-    pending = iter(jobs)
+    pending = jobs if isinstance(jobs, AsyncIterator) else _one_by_one(jobs)
+    turn = asyncio.Lock()  # nobody may ask an asynchronous generator that is being asked
     queue: asyncio.Queue[Item | _Ended] = asyncio.Queue(maxsize=ahead)
 
+    async def next_job() -> Job | _Ended:
+        async with turn:
+            async for job in pending:
+                return job
+            return _Ended()
+
     async def worker() -> None:
-        for job in pending:
+        while not isinstance(job := await next_job(), _Ended):
             async with aclosing(work(job)) as items:
                 async for item in items:
                     await queue.put(item)
@@ -54,6 +63,11 @@ async def fan_out(
                 yield item
     finally:
         await _end(tasks)
+
+
+async def _one_by_one(jobs: Iterable[Job]) -> AsyncIterator[Job]:
+    for job in jobs:
+        yield job
 
 
 async def bunches(

@@ -3,7 +3,7 @@
 Times are timezone-aware UTC, durations seconds unless their name says otherwise.
 """
 
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -365,6 +365,14 @@ class Known(Protocol):
 
     def ids(self, kind: Kind, target: str) -> AsyncGenerator[str, None]:
         """Ids that belong to a target (its canonical key) and are not withdrawn, ascending."""
+        ...
+
+    async def members(self, kind: Kind, ids: Sequence[str], target: str) -> Collection[str]:
+        """Those of the ids that belong to the target and are not withdrawn."""
+        ...
+
+    async def oldest(self, kind: Kind, target: str) -> datetime | None:
+        """When the oldest of a target's contents was observed; None where it has no record."""
         ...
 
     def owned(self, kind: Kind, prefix: str, target: str) -> AsyncGenerator[str, None]:

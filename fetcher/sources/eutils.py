@@ -4,11 +4,12 @@ https://www.ncbi.nlm.nih.gov/books/NBK25499/
 """
 
 import asyncio
-import json
 import zlib
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass, field
-from typing import Any, Final, TypeVar
+from datetime import date
+from typing import Any, Final, TypeAlias, TypeVar
 
 from fetcher import documents
 from fetcher.errors import Evidence, Malformed, UnreadableRecord, UpstreamError
@@ -17,9 +18,10 @@ from fetcher.models import Record
 from fetcher.policy.digest import digest
 from fetcher.policy.verdict import Accept, Reply, Retry, Verdict, judge_ncbi
 from fetcher.sources.genbank import FlatFileSplitter, read_records
+from fetcher.sources.wire_ncbi import Found, Summary, found_of, read_json, summaries_of
 from fetcher.transport import Request, Transport
 
-__all__ = ["SEARCH_REACH", "Answer", "Eutils", "Found"]
+__all__ = ["SEARCH_REACH", "SUMMARY_IDS", "Answer", "Days", "Eutils"]
 
 T = TypeVar("T")
 
@@ -29,15 +31,11 @@ _PARSE_BYTES: Final = 1 << 20
 # One search reaches no further, whatever retstart says.
 SEARCH_REACH: Final = 10_000
 SUMMARY_IDS: Final = 500
+# https://www.ncbi.nlm.nih.gov/genbank/release/current/ (3.4.15): what a record is made of
+_PARTS: Final = b"\nCONTIG "
 
-
-@dataclass(frozen=True, slots=True)
-class Found:
-    """A search kept on the history server: how many records, and the ticket to get them."""
-
-    count: int
-    webenv: str
-    query_key: str
+Days: TypeAlias = tuple[date, date]
+"""The first and the last day, both included, on which records were modified."""
 
 
 @dataclass(slots=True)
@@ -45,11 +43,13 @@ class Answer:
     """What an efetch answer held beside its whole records.
 
     `noise` is text that is no record, such as an error document between two of them. `broken`
-    says why the answer ended early; `cut` that its last record has no end.
+    says why the answer ended early; `cut` that its last record has no end. `in_parts` are the
+    accession.versions of records that say of which others they are made, without a sequence.
     """
 
     noise: list[str] = field(default_factory=list)
     unreadable: list[UnreadableRecord] = field(default_factory=list)
+    in_parts: set[str] = field(default_factory=set)
     broken: UpstreamError | None = None
     cut: bool = False
 
@@ -112,64 +112,80 @@ class Eutils:
         key = "with" if any(name == "api_key" for name, _ in self._who) else "without"
         return f"{self._url}: reachable {key} an API key{stated}"
 
-    async def search(self, database: str, term: str) -> Found:
-        """Runs a query and keeps its result on the history server."""
-        form = {"db": database, "term": term, "usehistory": "y", "retmax": "0", "retmode": "json"}
-        return await self._json("esearch.fcgi", form, _found)
-
-    async def found_ids(self, database: str, found: Found, start: int, size: int) -> list[str]:
-        """The accession.versions (or UIDs) at some places of a search's result."""
+    async def search(
+        self, database: str, term: str, *, days: Days | None = None, names: int = SEARCH_REACH
+    ) -> Found:
+        """Runs a query and keeps its result on the history server; gives so many names of it."""
         form = {
             "db": database,
-            "term": f"#{found.query_key}",
-            "WebEnv": found.webenv,
+            "term": term,
             "usehistory": "y",
-            "retstart": str(start),
-            "retmax": str(size),
+            "retmax": str(names),
             "idtype": "acc",
             "retmode": "json",
         }
-        return await self._json("esearch.fcgi", form, _idlist)
-
-    async def accessions(self, database: str, uids: Sequence[str]) -> dict[str, str]:
-        """Accession.version by UID, of those UIDs that NCBI knows."""
-        named: dict[str, str] = {}
-        for at in range(0, len(uids), SUMMARY_IDS):
-            some = uids[at : at + SUMMARY_IDS]
-            form = {"db": database, "id": ",".join(some), "retmode": "json", "version": "2.0"}
-            result = await self._json("esummary.fcgi", form, _summaries)
-            for uid in some:
-                summary = result.get(uid)
-                if isinstance(summary, Mapping) and summary.get("accessionversion"):
-                    named[uid] = str(summary["accessionversion"]).upper()
-        return named
-
-    async def _json(
-        self, script: str, form: Mapping[str, str], read: Callable[[Mapping[str, Any]], T]
-    ) -> T:
-        """What `read` makes of a JSON answer; one that makes no sense is asked for again."""
-        parsed: list[T] = []
+        if days is not None:
+            first, last = (f"{day:%Y/%m/%d}" for day in days)
+            form |= {"datetype": "mdat", "mindate": first, "maxdate": last}
+        found: list[Found] = []
 
         def judge(reply: Reply, now: float) -> Verdict:
             verdict = judge_ncbi(reply, now)
-            if isinstance(verdict, Accept):
-                try:
-                    parsed[:] = [read(_read_json(reply))]
-                except Malformed as error:
-                    return Retry(error, None)
-            return verdict
+            return _taken(verdict, found, lambda: found_of(read_json(reply)))
 
-        await self._transport.send(self._request(script, form), judge, patience=self._patience)
-        return parsed[0]
+        await self._transport.send(
+            self._request("esearch.fcgi", form), judge, patience=self._patience
+        )
+        return found[0]
+
+    async def summaries(self, database: str, ids: Sequence[str]) -> list[Summary]:
+        """What NCBI says of those that it knows; one request for up to `SUMMARY_IDS`."""
+        found: list[list[Summary]] = []
+
+        def judge(reply: Reply, now: float) -> Verdict:
+            verdict = judge_ncbi(reply, now)
+            return _taken(verdict, found, lambda: summaries_of(reply))
+
+        form = {"db": database, "id": ",".join(ids), "retmode": "xml"}
+        await self._transport.send(
+            self._request("esummary.fcgi", form), judge, patience=self._patience
+        )
+        return found[0]
 
     async def fetch(
-        self, database: str, asked: Mapping[str, str], answer: Answer
+        self,
+        database: str,
+        asked: Mapping[str, str],
+        answer: Answer,
+        told: Mapping[str, Summary] | None = None,
     ) -> AsyncGenerator[list[Record], None]:
         """Streams whole records as they come, and fills `answer` with whatever else came.
 
         `asked` names them: ``id``, or a search's ``WebEnv`` and ``query_key`` with ``retstart``
-        and ``retmax``. Raises `UpstreamError` only when there was no answer at all.
+        and ``retmax``. `told` is what summaries say of them, by accession.version. A chromosome,
+        which comes without its features and sequence, is asked for again with them. Raises
+        `UpstreamError` only when there was no answer at all.
         """
+        told = told or {}
+        async with aclosing(self._stream(database, asked, answer, told)) as bunches:
+            async for records in bunches:
+                whole = [each for each in records if _name(each) not in answer.in_parts]
+                if whole:
+                    yield whole
+        # Not while that answer is open: it holds one of the account's places.
+        if answer.in_parts:
+            again = {"id": ",".join(sorted(answer.in_parts)), "rettype": "gbwithparts"}
+            async with aclosing(self._stream(database, again, answer, told)) as bunches:
+                async for records in bunches:
+                    yield records
+
+    async def _stream(
+        self,
+        database: str,
+        asked: Mapping[str, str],
+        answer: Answer,
+        told: Mapping[str, Summary],
+    ) -> AsyncGenerator[list[Record], None]:
         form = {"db": database, "rettype": "gb", "retmode": "text", **asked}
         splitter = FlatFileSplitter()
         waiting: list[bytes] = []
@@ -185,7 +201,7 @@ class Eutils:
                         else:
                             _note(answer, piece.kind, piece.data)
                     if size >= _PARSE_BYTES:
-                        yield await self._records(database, waiting, answer)
+                        yield await self._records(database, waiting, answer, told)
                         waiting, size = [], 0
             except UpstreamError as error:
                 answer.broken = error
@@ -195,12 +211,22 @@ class Eutils:
         elif last is not None:
             _note(answer, last.kind, last.data)
         if waiting:
-            yield await self._records(database, waiting, answer)
+            yield await self._records(database, waiting, answer, told)
 
-    async def _records(self, database: str, flats: Sequence[bytes], answer: Answer) -> list[Record]:
-        read = await asyncio.to_thread(_read, database, flats, self._url)
+    async def _records(
+        self,
+        database: str,
+        flats: Sequence[bytes],
+        answer: Answer,
+        told: Mapping[str, Summary],
+    ) -> list[Record]:
+        read = await asyncio.to_thread(_read, database, flats, self._url, told)
         answer.unreadable.extend(each for each in read if isinstance(each, UnreadableRecord))
-        return [each for each in read if isinstance(each, Record)]
+        records = [each for each in read if isinstance(each, Record)]
+        for flat, each in zip(flats, read, strict=True):
+            if isinstance(each, Record) and each.content["sequence"] is None and _PARTS in flat:
+                answer.in_parts.add(_name(each))
+        return records
 
     def _request(self, script: str, form: Mapping[str, str]) -> Request:
         return Request(
@@ -208,17 +234,36 @@ class Eutils:
         )
 
 
-def _read(database: str, flats: Sequence[bytes], url: str) -> list[Record | UnreadableRecord]:
+def _taken(verdict: Verdict, into: list[T], read: Callable[[], T]) -> Verdict:
+    """An accepted answer is read; one that makes no sense is asked for again."""
+    if isinstance(verdict, Accept):
+        try:
+            into[:] = [read()]
+        except Malformed as error:
+            return Retry(error, None)
+    return verdict
+
+
+def _read(
+    database: str, flats: Sequence[bytes], url: str, told: Mapping[str, Summary]
+) -> list[Record | UnreadableRecord]:
     """Runs in a worker thread: parses, digests and compresses."""
     return [
-        read if isinstance(read, UnreadableRecord) else _record(database, read, flat, url)
+        read if isinstance(read, UnreadableRecord) else _record(database, read, flat, url, told)
         for read, flat in zip(read_records(flats, database), flats, strict=True)
     ]
 
 
-def _record(database: str, read: documents.Sequence, flat: bytes, url: str) -> Record:
+def _record(
+    database: str, read: documents.Sequence, flat: bytes, url: str, told: Mapping[str, Summary]
+) -> Record:
     # The UID is no content: some ways of asking tell it, others do not.
     content: dict[str, Any] = {key: value for key, value in read.items() if key != "uid"}
+    summary = told.get(read["accession_version"])
+    if summary is not None and summary.status != "live":
+        content["status"] = summary.status
+        content["replaced_by"] = summary.replaced_by or read["replaced_by"]
+    uid = summary.uid if summary is not None else read["uid"]
     name = read["accession_version"]
     return Record(
         id=f"{database}:{name}",
@@ -227,9 +272,14 @@ def _record(database: str, read: documents.Sequence, flat: bytes, url: str) -> R
         source_url=f"{url}/efetch.fcgi?db={database}&id={name}&rettype=gb&retmode=text",
         digest=digest(content),
         upstream_version=(read["version"], read["update_date"]),
-        extra={"uid": read["uid"]},
+        extra={"uid": uid},
         flat=zlib.compress(flat, 1),
     )
+
+
+def _name(record: Record) -> str:
+    name: str = record.content["accession_version"]
+    return name
 
 
 def _note(answer: Answer, kind: str, data: bytes) -> None:
@@ -237,47 +287,3 @@ def _note(answer: Answer, kind: str, data: bytes) -> None:
         answer.cut = True
     else:
         answer.noise.append(data[:2000].decode("utf-8", "replace"))
-
-
-def _esearch(answer: Mapping[str, Any]) -> Mapping[str, Any]:
-    result = answer.get("esearchresult")
-    if not isinstance(result, Mapping):
-        raise Malformed("NCBI's search answer has no result")
-    return result
-
-
-def _found(answer: Mapping[str, Any]) -> Found:
-    result = _esearch(answer)
-    try:
-        return Found(int(result["count"]), result.get("webenv", ""), result.get("querykey", ""))
-    except (KeyError, ValueError, TypeError) as error:
-        raise Malformed("NCBI's search answer has no count") from error
-
-
-def _idlist(answer: Mapping[str, Any]) -> list[str]:
-    ids = _esearch(answer).get("idlist")
-    if not isinstance(ids, list):
-        raise Malformed("NCBI's search answer has no list of ids")
-    return [str(id_) for id_ in ids]
-
-
-def _summaries(answer: Mapping[str, Any]) -> Mapping[str, Any]:
-    result = answer.get("result")
-    # Where all of them are unknown there is an error and no result.
-    return result if isinstance(result, Mapping) else {}
-
-
-def _read_json(reply: Reply) -> Mapping[str, Any]:
-    """NCBI's JSON, which may hold raw newlines in its strings."""
-    try:
-        answer = json.loads(reply.body, strict=False)
-    except ValueError as error:
-        raise Malformed("NCBI answered with broken JSON", reply.evidence()) from error
-    if not isinstance(answer, Mapping):
-        raise Malformed("NCBI answered with JSON that is no object", reply.evidence())
-    result = answer.get("esearchresult", answer)
-    said = result.get("ERROR") or result.get("error") if isinstance(result, Mapping) else None
-    if said and "esummaryresult" not in answer and "result" not in answer:
-        text = " ".join(reply.masked(str(said)).split())[:200]
-        raise Malformed(f"NCBI says: {text}", reply.evidence())
-    return answer

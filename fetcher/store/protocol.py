@@ -165,6 +165,14 @@ class ReadStore(Protocol):
         """Ids of a target's records that are not withdrawn, ascending."""
         ...
 
+    async def members(self, kind: Kind, ids: Sequence[str], target: str) -> Collection[str]:
+        """Those of the ids that belong to the target and are not withdrawn."""
+        ...
+
+    async def oldest(self, kind: Kind, target: str) -> datetime | None:
+        """When the oldest of a target's contents was observed; None where it has no record."""
+        ...
+
     def owned(self, kind: Kind, prefix: str, target: str) -> AsyncGenerator[str, None]:
         """Ids that begin like this, ascending, but for withdrawn ones that `target` has already."""
         ...

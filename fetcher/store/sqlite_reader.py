@@ -215,6 +215,28 @@ class SqliteReader:
                 for id_ in page:
                     yield id_
 
+    async def members(self, kind: Kind, ids: Sequence[str], target: str) -> set[str]:
+        """See `ReadStore`."""
+        found: set[str] = set()
+        for part in some(ids):
+            rows = await self._rows(
+                f"SELECT _id FROM record_targets AS r WHERE target = ? AND kind = ? AND _id IN "
+                f"({marks(part)}) AND NOT (SELECT withdrawn FROM {COLLECTIONS[kind]} AS d "
+                "WHERE d._id = r._id)",
+                (target, kind, *part),
+            )
+            found.update(str(id_) for (id_,) in rows)
+        return found
+
+    async def oldest(self, kind: Kind, target: str) -> datetime | None:
+        """See `ReadStore`."""
+        ((found,),) = await self._rows(
+            "SELECT min(json_extract(document, '$.observed.at')) FROM record_targets AS r JOIN "
+            f"{COLLECTIONS[kind]} AS d ON d._id = r._id WHERE target = ? AND kind = ?",
+            (target, kind),
+        )
+        return read_time(found)
+
     async def owned(self, kind: Kind, prefix: str, target: str) -> AsyncGenerator[str, None]:
         """See `ReadStore`."""
         table = COLLECTIONS[kind]

@@ -207,6 +207,21 @@ async def test_digests_of_many(store: WriteStore) -> None:
     assert await store.count(Query("release", withdrawn=True)) == 1
 
 
+async def test_members_of_a_target(store: WriteStore) -> None:
+    """Those of many ids that belong to it, and since when the oldest is known."""
+    lease = await take(store)
+    assert await store.oldest("release", KEY) is None
+    records = [release(n) for n in range(1200)]
+    await store.write(lease, [batch(*records[5:]), batch(*records[:5], target="github:o/r")])
+    await store.write(lease, [batch(withdrawn=(records[7].id,))])
+    asked = [*(record.id for record in records[:1000]), "no"]
+    found = await store.members("release", asked, KEY)
+    assert set(found) == {record.id for record in records[5:1000] if record is not records[7]}
+    assert await store.members("release", [], KEY) == set()
+    assert await store.members("sequence", asked, KEY) == set()
+    assert await store.oldest("release", KEY) == T0
+
+
 async def test_a_target_is_found_by_all_its_names(store: WriteStore) -> None:
     """State comes back as it was saved, under every name."""
     lease = await take(store)

@@ -201,6 +201,28 @@ class MongoReader:
             async for document in cursor.allow_disk_use(True):
                 yield document["_id"]
 
+    async def members(self, kind: Kind, ids: Sequence[str], target: str) -> set[str]:
+        """See `ReadStore`."""
+        found: set[str] = set()
+        for part in some(ids):
+            wanted = {"_id": {"$in": part}, "targets": target, "withdrawn_at": None}
+            with mapped(self._where):
+                async for document in self._of(kind).find(wanted, {"_id": 1}):
+                    found.add(document["_id"])
+        return found
+
+    async def oldest(self, kind: Kind, target: str) -> datetime | None:
+        """See `ReadStore`."""
+        steps: list[Document] = [
+            {"$match": {"targets": target}},
+            {"$group": {"_id": None, "at": {"$min": "$observed.at"}}},
+        ]
+        with mapped(self._where):
+            async for document in self._of(kind).aggregate(steps):
+                at: datetime = document["at"]
+                return at
+        return None
+
     async def owned(self, kind: Kind, prefix: str, target: str) -> AsyncGenerator[str, None]:
         """See `ReadStore`."""
         wanted: Document = {

@@ -1,0 +1,322 @@
+"""Entrez queries, kept current: all at first, then what was modified, now and then all again.
+
+The whole is listed by names, ten thousand in a request, and only what does not belong to the
+target yet is fetched: so a poll that was interrupted goes on where it stopped. Afterwards a
+search for what was modified lately is enough (`fetcher.policy.window`); what leaves a query
+without being modified is found when everything is listed again.
+"""
+
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass, field
+from datetime import date, timedelta
+from typing import Final
+
+from fetcher.errors import NotFound, UpstreamError
+from fetcher.fan import fan_out
+from fetcher.models import Chunk, Due, Failure, Known, Outcome, OutcomeKind
+from fetcher.policy.window import LAG, Ledger, Window
+from fetcher.sources.eutils import SEARCH_REACH, SUMMARY_IDS, Answer, Eutils
+from fetcher.sources.ncbi_slices import LAST_DAY, Slice, slices
+from fetcher.sources.outcomes import AccountStop, canonical, ended_by
+from fetcher.sources.wire_ncbi import Found
+from fetcher.targets import Target
+
+__all__ = ["Queries"]
+
+PAGE: Final = 500
+"""Records that are fetched together."""
+WORKERS: Final = 8
+# How often in a row an answer may bring nothing new before it is given up.
+FRUITLESS: Final = 3
+_DAY: Final = timedelta(days=1)
+
+Item = Chunk | Outcome
+
+
+@dataclass(slots=True)
+class _Page:
+    """Names to be got; where they stand in a search that is kept, as long as none is missing."""
+
+    names: Sequence[str]
+    found: Found | None = None
+    start: int = 0
+
+
+@dataclass(slots=True)
+class _Pass:
+    """One poll of a query: what was listed and got, and what did not come."""
+
+    due: Due
+    target: Target
+    known: Known
+    stop: AccountStop
+    listed: Ledger = field(default_factory=Ledger)
+    got: Ledger = field(default_factory=Ledger)
+    missing: dict[str, UpstreamError] = field(default_factory=dict)
+    unreached: int = 0
+    some: bool = False
+
+
+class Queries:
+    """Polls queries on one account; `today` is the day now, in UTC."""
+
+    def __init__(self, eutils: Eutils, today: Callable[[], date]) -> None:
+        self._eutils = eutils
+        self._today = today
+
+    async def poll(self, due: Due, known: Known, stop: AccountStop) -> AsyncGenerator[Item, None]:
+        """Ends with an outcome, whatever happens upstream."""
+        work = _Pass(due, canonical(due), known, stop)
+        window = None
+        if due.state is not None and not due.full:
+            window = Window.of(due.state.cursor)
+        steps = self._whole(work) if window is None else self._lately(work, window)
+        try:
+            async with aclosing(steps):
+                async for item in steps:
+                    work.some = True
+                    yield item
+        except UpstreamError as error:
+            stop.learn(error)
+            yield ended_by(error, due, some=work.some)
+
+    # Everything
+
+    async def _whole(self, work: _Pass) -> AsyncGenerator[Item, None]:
+        """Lists all, gets what the target lacks or was modified since, and lets go of the rest."""
+        settled = self._today() - LAG
+        since = await self._since(work)
+        whole = Slice(work.target.name)
+        total = 0
+
+        async def pages() -> AsyncIterator[_Page]:
+            nonlocal total
+            async with aclosing(self._listed(work, whole)) as found:
+                async for part, each in found:
+                    total = total or each.count if part == whole else total
+                    for page in _pages(each):
+                        yield page
+
+        async with aclosing(self._got(work, pages(), members=since is not None)) as items:
+            async for item in items:
+                yield item
+        lately = Ledger()
+        if total:
+            if since is not None and since < settled:
+                again = Slice(work.target.name, (since + _DAY, settled))
+                async with aclosing(self._modified(work, again, Ledger())) as items:
+                    async for item in items:
+                        yield item
+            open_days = Slice(work.target.name, (settled + _DAY, LAST_DAY))
+            async with aclosing(self._modified(work, open_days, lately)) as items:
+                async for item in items:
+                    yield item
+        if not work.missing and not work.unreached and len(work.listed) < total:
+            # It may have become less meanwhile; what is more will be found next time.
+            total = (await self._eutils.search(work.target.database, whole.term, names=0)).count
+        complete = not (work.missing or work.unreached) and len(work.listed) >= total
+        if complete:
+            async with aclosing(self._left(work)) as chunks:
+                async for chunk in chunks:
+                    yield chunk
+        yield self._ended(work, total, Window.after(settled, lately) if complete else None)
+
+    async def _since(self, work: _Pass) -> date | None:
+        """The day up to which what the target has is known to be current; None: it has nothing."""
+        state = work.due.state
+        try:
+            return date.fromisoformat(state.facts["settled"] if state is not None else "")
+        except (KeyError, TypeError, ValueError):
+            oldest = await work.known.oldest("sequence", work.target.key)
+            return None if oldest is None else oldest.date() - LAG
+
+    async def _left(self, work: _Pass) -> AsyncGenerator[Chunk, None]:
+        """What the target has and the query does not find any more: how it stands, and let go."""
+        mine = work.known.ids("sequence", work.target.key)
+        left = [id_ async for id_ in mine if id_.partition(":")[2] not in work.listed]
+        for at in range(0, len(left), SUMMARY_IDS):
+            ids = left[at : at + SUMMARY_IDS]
+            async with aclosing(self._fate(work, [id_.partition(":")[2] for id_ in ids])) as chunks:
+                async for chunk in chunks:
+                    yield chunk
+            yield Chunk(work.target, "sequence", detached=tuple(ids))
+
+    async def _fate(self, work: _Pass, names: Sequence[str]) -> AsyncGenerator[Chunk, None]:
+        """Those that were replaced, suppressed or withdrawn are told so; the others live on."""
+        database = work.target.database
+        summaries = await self._eutils.summaries(database, names)
+        told = {s.accession_version: s for s in summaries if s.status != "live"}
+        gone = {name for name in names if name in told}
+        if not gone:
+            return
+        try:
+            asked = {"id": ",".join(sorted(gone))}
+            bunches = self._eutils.fetch(database, asked, Answer(), told)
+            async with aclosing(bunches):
+                async for records in bunches:
+                    gone -= {record.content["accession_version"] for record in records}
+                    yield Chunk(work.target, "sequence", tuple(records))
+        except NotFound:
+            pass  # what is withdrawn is not given out any more
+        if ids := tuple(f"{database}:{n}" for n in gone if told[n].status == "withdrawn"):
+            yield Chunk(work.target, "sequence", withdrawn=ids)
+
+    # What was modified lately
+
+    async def _lately(self, work: _Pass, window: Window) -> AsyncGenerator[Item, None]:
+        """Gets what was modified since; when a day is over, what was modified on it once more."""
+        settled = max(window.settled, self._today() - LAG)
+        seen = Ledger()
+        open_days = Slice(work.target.name, (window.settled + _DAY, LAST_DAY))
+        found = [each async for each in self._listed(work, open_days)]
+        number = found[0][1].count
+        names = [name for _, each in found for name in each.ids]
+        if number and settled > window.settled:
+            over = Slice(work.target.name, (window.settled + _DAY, settled))
+            finished = [each async for each in self._listed(work, over)]
+            again = Ledger(name for _, each in finished for name in each.ids)
+            seen.add(name for name in names if name not in again)
+            wanted = [name for name in names if name in again]
+            wanted += window.news((n for n in names if n not in again), -1)
+        else:
+            seen.add(names)
+            wanted = window.news(names, number)
+        pages = (_Page(wanted[at : at + PAGE]) for at in range(0, len(wanted), PAGE))
+        async with aclosing(self._got(work, pages, members=False)) as items:
+            async for item in items:
+                yield item
+        complete = not (work.missing or work.unreached)
+        after = Window.after(settled, seen) if complete else None
+        yield self._ended(work, None, after)
+
+    async def _modified(self, work: _Pass, part: Slice, into: Ledger) -> AsyncGenerator[Item, None]:
+        """Gets what was modified on some days, but for what this poll has got already."""
+
+        async def pages() -> AsyncIterator[_Page]:
+            async with aclosing(self._listed(work, part)) as found:
+                async for _, each in found:
+                    into.add(each.ids)
+                    names = [name for name in each.ids if name not in work.got]
+                    for at in range(0, len(names), PAGE):
+                        yield _Page(names[at : at + PAGE])
+
+        async with aclosing(self._got(work, pages(), members=False)) as items:
+            async for item in items:
+                yield item
+
+    # Listing and getting
+
+    async def _listed(self, work: _Pass, whole: Slice) -> AsyncGenerator[tuple[Slice, Found], None]:
+        """Searches and their names, UIDs among them by the accession that they stand for."""
+        parts = slices(self._eutils, work.target.database, whole, self._today())
+        async with aclosing(parts):
+            async for part, found in parts:
+                work.listed.add(found.ids)
+                if found.ids and found.count > len(found.ids):
+                    work.unreached += found.count - len(found.ids)
+                yield part, found
+
+    async def _got(
+        self, work: _Pass, pages: Iterable[_Page] | AsyncIterator[_Page], *, members: bool
+    ) -> AsyncGenerator[Item, None]:
+        """Several pages at once; with `members` those that the target has already are let be."""
+
+        async def get(page: _Page) -> AsyncGenerator[Chunk, None]:
+            if members:
+                ids = [f"{work.target.database}:{name}" for name in page.names]
+                there = await work.known.members("sequence", ids, work.target.key)
+                names = [n for n, id_ in zip(page.names, ids, strict=True) if id_ not in there]
+                if len(names) < len(page.names):
+                    page = _Page(names)
+            try:
+                async with aclosing(self._page(work, page)) as chunks:
+                    async for chunk in chunks:
+                        work.stop.heard()
+                        yield chunk
+            except UpstreamError as error:
+                work.stop.learn(error)
+                if work.stop.error is not None:
+                    raise
+                rest = (name for name in page.names if name not in work.got)
+                work.missing.update(dict.fromkeys(rest, error))
+
+        async with aclosing(fan_out(pages, get, workers=WORKERS)) as chunks:
+            async for chunk in chunks:
+                yield chunk
+
+    async def _page(self, work: _Pass, page: _Page) -> AsyncGenerator[Chunk, None]:
+        """One page, whole: what an answer lacks is asked for by name."""
+        wanted = dict.fromkeys(page.names)
+        answer = Answer()
+        fruitless = 0
+        asked = {"id": ",".join(wanted)}
+        if page.found is not None and page.found.webenv:
+            asked = {
+                "WebEnv": page.found.webenv,
+                "query_key": page.found.query_key,
+                "retstart": str(page.start),
+                "retmax": str(len(wanted)),
+            }
+        while wanted and fruitless < FRUITLESS:
+            if work.stop.error is not None:
+                raise work.stop.error
+            before, answer = len(wanted), Answer()
+            bunches = self._eutils.fetch(work.target.database, asked, answer)
+            try:
+                async with aclosing(bunches):
+                    async for records in bunches:
+                        names = [record.content["accession_version"] for record in records]
+                        for name, record in zip(names, records, strict=True):
+                            wanted.pop(name, None)
+                            wanted.pop(str(record.extra.get("uid")), None)
+                        work.got.add(names)
+                        work.listed.add(names)
+                        yield Chunk(work.target, "sequence", tuple(records))
+            except NotFound as error:
+                if "id" in asked:
+                    work.missing.update(dict.fromkeys(wanted, error))
+                    return
+            fruitless = 0 if len(wanted) < before else fruitless + 1
+            asked = {"id": ",".join(wanted)}
+        for name in wanted:
+            work.missing[name] = answer.error(name)
+
+    def _ended(self, work: _Pass, total: int | None, window: Window | None) -> Outcome:
+        """How the poll ended; `total` is None where not everything was listed."""
+        due, target = work.due, work.target
+        listed = len(work.listed)
+        failure = None
+        if work.missing:
+            name, error = next(iter(work.missing.items()))
+            text = f"{len(work.missing):,} records did not come: {name}: {error}"
+            retry_at = getattr(error, "retry_at", None)
+            if not (work.some or isinstance(error, NotFound)):
+                return ended_by(error, due)
+            failure = Failure(text, error.evidence, retry_at)
+        elif work.unreached:
+            failure = Failure(
+                f"the search finds {total or listed:,} records, of which {work.unreached:,} are "
+                f"beyond reach: NCBI shows no more than {SEARCH_REACH:,} of one day and one "
+                "length; narrow the query"
+            )
+        elif total is not None and listed < total:
+            failure = Failure(f"the search finds {total:,} records, and lists {listed:,} of them")
+        if failure is not None or window is None:
+            missing = tuple(work.missing)
+            return Outcome(due.target, target, OutcomeKind.PARTIAL, failure, missing)
+        empty = total == 0 or (total is None and due.state is not None and not due.state.records)
+        facts = {"settled": window.settled.isoformat()}
+        kind = OutcomeKind.EMPTY if empty and not work.some else OutcomeKind.UNCHANGED
+        return Outcome(
+            due.target,
+            target,
+            kind,
+            cursor=window.cursor(),
+            facts=facts,
+            reconciled=total is not None,
+        )
+
+
+def _pages(found: Found) -> list[_Page]:
+    return [_Page(found.ids[at : at + PAGE], found, at) for at in range(0, len(found.ids), PAGE)]
