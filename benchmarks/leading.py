@@ -2,12 +2,13 @@
 
 import logging
 import random
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from types import MappingProxyType
 from uuid import uuid4
 
 import structlog
@@ -17,7 +18,7 @@ from fetcher.config import Settings
 from fetcher.errors import StoreError
 from fetcher.gate import Gate
 from fetcher.models import Chunk, Clock, Due, Known, Outcome, OutcomeKind, Source, TargetState, Wish
-from fetcher.policy.budget import Budget
+from fetcher.policy.budget import Budget, Quota
 from fetcher.policy.rhythm import Rhythm
 from fetcher.refresh import Event, Polled
 from fetcher.scheduler import Leader, Pace
@@ -60,7 +61,13 @@ class Looker:
             self._on_polled(event)
 
     def account(
-        self, account: str, *, leading: bool, under_way: int, closed: float, left: int | None
+        self,
+        account: str,
+        *,
+        leading: bool,
+        under_way: int = 0,
+        closed: float = 0.0,
+        quotas: Mapping[str, Quota] = MappingProxyType({}),
     ) -> None:
         pass
 

@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Protocol
 
 from fetcher.config import GithubAccount, Settings
 from fetcher.gate import Door, DoubleDoor, Gate
@@ -19,7 +19,6 @@ from fetcher.targets import Target, Upstream
 from fetcher.transport import Transport
 
 __all__ = [
-    "REST",
     "Account",
     "AssetAccount",
     "Homes",
@@ -28,9 +27,6 @@ __all__ = [
     "open_accounts",
     "open_asset_account",
 ]
-
-REST: Final = "rest"
-"""Under this name an account that asks by GraphQL keeps what is left of REST's quota."""
 
 
 class ReachableSource(Source, Protocol):
@@ -154,7 +150,7 @@ def _github(
         )
         batched = BatchedGithubSource(graphql, rest, api_url=api_url, identity=account.identity)
         # A check of a hundred repositories is a point, a changed one takes a third of one.
-        door = DoubleDoor(points, gate, REST, each=50)
+        door = DoubleDoor(points, gate, each=50)
         accounts.append(Account(key, "github", door, batched))
     return tuple(accounts)
 

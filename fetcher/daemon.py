@@ -7,6 +7,7 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime
+from types import MappingProxyType
 from typing import Final
 
 from structlog.typing import FilteringBoundLogger
@@ -14,11 +15,13 @@ from structlog.typing import FilteringBoundLogger
 from fetcher.accounts import Account, homes_of, open_accounts
 from fetcher.config import Settings
 from fetcher.errors import FetcherError, SettingsError, StoreError
+from fetcher.gate import GRAPHQL, REST
 from fetcher.metrics import Metrics
 from fetcher.models import Clock, TargetState
 from fetcher.moves import Mover
 from fetcher.notify import Notifier
 from fetcher.nudge import Nudger
+from fetcher.policy.budget import Quota
 from fetcher.refresh import Event, Stored
 from fetcher.scheduler import Leader, Pace
 from fetcher.service import open_transport, owner_name
@@ -121,7 +124,13 @@ class Daemon:
         self._metrics.polled(upstream, str(event.state.outcome), seconds, late)
 
     def account(
-        self, account: str, *, leading: bool, under_way: int, closed: float, left: int | None
+        self,
+        account: str,
+        *,
+        leading: bool,
+        under_way: int = 0,
+        closed: float = 0.0,
+        quotas: Mapping[str, Quota] = MappingProxyType({}),
     ) -> None:
         """See `Observer`."""
         spent = self._accounts[account].gate.spent
@@ -130,10 +139,13 @@ class Daemon:
         self._metrics.account(
             account,
             leading=leading,
-            remaining=left,
             closed_seconds=closed,
             under_way=under_way,
         )
+        for resource in (GRAPHQL, REST):
+            quota = quotas.get(resource)
+            told = (quota.remaining, quota.limit, quota.reset_epoch) if quota is not None else None
+            self._metrics.quota(account, resource, told)
 
     def store(self, who: str, error: StoreError | None) -> None:
         """See `Observer`."""

@@ -6,9 +6,10 @@ queries, each of which may take hours, have places of their own: nobody starves 
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, aclosing
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, Protocol
 
 from structlog.typing import FilteringBoundLogger
@@ -26,6 +27,7 @@ from fetcher.models import (
     Source,
 )
 from fetcher.policy.breaker import Breaker
+from fetcher.policy.budget import Quota
 from fetcher.refresh import Event, Polled, Refresher
 from fetcher.shield import Shield
 from fetcher.store.protocol import WriteStore
@@ -71,9 +73,15 @@ class Observer(Protocol):
         ...
 
     def account(
-        self, account: str, *, leading: bool, under_way: int, closed: float, left: int | None
+        self,
+        account: str,
+        *,
+        leading: bool,
+        under_way: int = 0,
+        closed: float = 0.0,
+        quotas: Mapping[str, Quota] = MappingProxyType({}),
     ) -> None:
-        """How an account stands: seconds that it is closed for, requests that are left."""
+        """How an account stands: seconds that it is closed for, and what is left of its quotas."""
         ...
 
     def store(self, who: str, error: StoreError | None) -> None:
@@ -176,7 +184,7 @@ class Leader:
 
     def _standing_by(self, owner: str, left: float) -> None:
         self._worked()
-        self._observer.account(self._account, leading=False, under_way=0, closed=0.0, left=None)
+        self._observer.account(self._account, leading=False)
         if self._stopping:
             raise _Stopped
 
@@ -220,7 +228,7 @@ class Leader:
             for task in self._polls:
                 task.cancel()
             await asyncio.gather(*self._polls, return_exceptions=True)
-            self._observer.account(self._account, leading=False, under_way=0, closed=0.0, left=None)
+            self._observer.account(self._account, leading=False)
 
     async def _pause(self) -> float:
         """Seconds until the next look: a tick, or less where something falls due before."""
@@ -252,7 +260,7 @@ class Leader:
             leading=True,
             under_way=len(self._flying),
             closed=closed,
-            left=self._gate.room(),
+            quotas=self._gate.quotas(),
         )
         if not closed and tenure.may_send():
             await self._claim(tenure, queries_too=ticked)

@@ -11,10 +11,10 @@ from uuid import uuid4
 from structlog.typing import FilteringBoundLogger
 
 from fetcher import __version__
-from fetcher.accounts import REST, Account, homes_of, open_accounts, open_asset_account
+from fetcher.accounts import Account, homes_of, open_accounts, open_asset_account
 from fetcher.config import Settings
 from fetcher.download import Downloader
-from fetcher.gate import Wait
+from fetcher.gate import REST, Wait
 from fetcher.leases import AccountBusy, Seat, Tenure, hold
 from fetcher.models import Clock, Due, TargetState
 from fetcher.refresh import Event, Refresher
@@ -27,7 +27,7 @@ from fetcher.transport import HttpSettings, Transport
 
 __all__ = ["Service", "open_transport", "owner_name"]
 
-_SHARED = ("parked_until", "remaining", "reset", "reset_at")
+_SHARED = ("parked_until", "remaining", "limit", "reset", "reset_at")
 
 
 def owner_name() -> str:

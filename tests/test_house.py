@@ -121,10 +121,12 @@ ROOMS: Mapping[str, set[str]] = {
     "fetcher.daemon": {
         "fetcher.accounts",
         "fetcher.config",
+        "fetcher.gate",
         "fetcher.metrics",
         "fetcher.moves",
         "fetcher.notify",
         "fetcher.nudge",
+        "fetcher.policy",
         "fetcher.refresh",
         "fetcher.scheduler",
         "fetcher.service",

@@ -1,11 +1,12 @@
 """The leader of an account: what is due is polled, oldest first, and nobody starves."""
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, cast
 
 import pytest
@@ -24,7 +25,7 @@ from fetcher.models import (
     TargetState,
     Wish,
 )
-from fetcher.policy.budget import Budget
+from fetcher.policy.budget import Budget, Quota
 from fetcher.policy.digest import digest
 from fetcher.refresh import Event, Polled
 from fetcher.scheduler import Leader, Pace
@@ -95,7 +96,13 @@ class Watcher:
         self.events.append(event)
 
     def account(
-        self, account: str, *, leading: bool, under_way: int, closed: float, left: int | None
+        self,
+        account: str,
+        *,
+        leading: bool,
+        under_way: int = 0,
+        closed: float = 0.0,
+        quotas: Mapping[str, Quota] = MappingProxyType({}),
     ) -> None:
         self.leading, self.closed = leading, closed
         self.most = max(self.most, under_way)
