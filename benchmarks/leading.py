@@ -17,7 +17,17 @@ from pymongo import MongoClient
 from fetcher.config import Settings
 from fetcher.errors import StoreError
 from fetcher.gate import Gate
-from fetcher.models import Chunk, Clock, Due, Known, Outcome, OutcomeKind, Source, TargetState, Wish
+from fetcher.models import (
+    Chunk,
+    Clock,
+    Due,
+    Known,
+    Outcome,
+    OutcomeKind,
+    ReachableSource,
+    TargetState,
+    Wish,
+)
 from fetcher.policy.budget import Budget, Quota
 from fetcher.policy.rhythm import Rhythm
 from fetcher.refresh import Event, Polled
@@ -39,6 +49,9 @@ SILENT = structlog.wrap_logger(
 
 class Prompt:
     """A source that answers at once, and has nothing new."""
+
+    async def reach(self) -> str:
+        return "nobody is there"
 
     async def poll(self, due: Sequence[Due], known: Known) -> AsyncGenerator[Chunk | Outcome, None]:
         for each in due:
@@ -136,7 +149,7 @@ def leader_of(
     clock: Clock,
     looker: Looker,
     *,
-    source: Source | None = None,
+    source: ReachableSource | None = None,
     settings: Settings | None = None,
     pace: Pace = Pace(),  # noqa: B008 - frozen
     owner: str = "benchmark",

@@ -17,7 +17,7 @@ from fetcher.config import Settings
 from fetcher.errors import FetcherError, SettingsError, StoreError
 from fetcher.gate import GRAPHQL, REST
 from fetcher.metrics import Metrics
-from fetcher.models import Clock, TargetState
+from fetcher.models import Clock
 from fetcher.moves import Mover
 from fetcher.notify import Notifier
 from fetcher.nudge import Nudger
@@ -116,8 +116,6 @@ class Daemon:
             for (kind, change_kind), count in kinds.items():
                 self._metrics.stored(kind, change_kind, count)
             return
-        if self._mover is not None and _credentials_refused(event.state):
-            self._mover.refused(account)
         now = event.state.last_attempt or event.begun
         late = (event.begun - event.was_due).total_seconds() if event.was_due is not None else None
         seconds = max(0.0, (now - event.begun).total_seconds())
@@ -176,7 +174,7 @@ class Daemon:
                 settings, transport, self._clock, _PATIENCE, reserve=_RESERVE
             )
             homes = homes_of(settings)
-            self._mover = Mover(store, homes, self._accounts, self._clock, self._log, self._wake)
+            self._mover = Mover(store, homes, self._clock, self._log, self._wake)
             nudger = Nudger(store, self._shield, self._clock, self._log, self._wake)
             if (address := settings.api.address) is not None:
                 token, secret = settings.api.token, settings.github.webhook_secret
@@ -337,7 +335,9 @@ class Daemon:
     async def _apply(self, store: WriteStore, settings: Settings, timetable: Timetable) -> None:
         wanted = {target: watch.every for watch in settings.watches for target in watch.targets}
         assert self._mover is not None  # noqa: S101 - it runs
+        await self._mover.learn()
         applied: Applied = await apply_file(store, wanted, self._mover.home, timetable.every)
+        await self._mover.settle()
         self._log.info(
             "watch list applied",
             targets=len(wanted),
@@ -346,12 +346,6 @@ class Daemon:
             removed=applied.removed,
             at=datetime.fromtimestamp(self._clock.time(), UTC).isoformat(timespec="seconds"),
         )
-
-
-def _credentials_refused(state: TargetState) -> bool:
-    """Whether the account, not the target, is what the upstream does not let in."""
-    failure = state.failure
-    return failure is not None and failure.evidence.status == 401
 
 
 async def _all(tasks: list[asyncio.Task[None]]) -> None:

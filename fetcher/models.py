@@ -29,6 +29,7 @@ __all__ = [
     "OutcomeKind",
     "PollRequest",
     "PollResult",
+    "ReachableSource",
     "Record",
     "Source",
     "Stamp",
@@ -129,12 +130,16 @@ class Chunk:
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """Why a poll ended badly: a sentence, the evidence, and the earliest next try."""
+    """Why a poll ended badly: a sentence, the evidence, and the earliest next try.
+
+    `whole_account`: the account's credentials were refused, whatever is asked for with them.
+    """
 
     message: str
     evidence: Evidence = field(default_factory=Evidence)
     retry_at: datetime | None = None
     log_id: str | None = None
+    whole_account: bool = False
 
 
 @value
@@ -241,6 +246,11 @@ class Due:
     target: Target
     state: TargetState | None = None
     full: bool = False
+
+    @property
+    def id(self) -> str:
+        """The target's, which it has before it was ever polled."""
+        return self.state.id if self.state is not None else self.target.fold
 
 
 @dataclass(frozen=True, slots=True)
@@ -381,4 +391,12 @@ class Source(Protocol):
 
     def poll(self, due: Sequence[Due], known: Known) -> AsyncGenerator[Chunk | Outcome, None]:
         """Polls all targets that are due."""
+        ...
+
+
+class ReachableSource(Source, Protocol):
+    """A source that can also say whether its upstream answers."""
+
+    async def reach(self) -> str:
+        """What the upstream says of the account's limits; raises `UpstreamError`."""
         ...

@@ -17,19 +17,11 @@ from structlog.typing import FilteringBoundLogger
 from fetcher.errors import LeaseLost, StoreError
 from fetcher.gate import Door
 from fetcher.leases import Tenure, hold
-from fetcher.models import (
-    Clock,
-    Due,
-    Lease,
-    OutcomeKind,
-    PollRequest,
-    PollResult,
-    Source,
-)
-from fetcher.policy.breaker import Breaker
+from fetcher.models import Clock, Due, Lease, PollRequest, PollResult, ReachableSource
 from fetcher.policy.budget import Quota
 from fetcher.refresh import Event, Polled, Refresher
 from fetcher.shield import Shield
+from fetcher.standing import Standing
 from fetcher.store.protocol import WriteStore
 from fetcher.targets import parse_target
 from fetcher.timetable import Timetable
@@ -39,8 +31,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Leader", "Observer", "Pace"]
 
-# A wait longer than this is a limit, and no more the account's own pace.
-_LIMITED: Final = 2.0
 # Seconds that a clock must be set back by to be taken note of.
 _SET_BACK: Final = 5.0
 # Seconds in which what falls due is polled together: the most that a poll is late by itself.
@@ -100,7 +90,7 @@ class Leader:
         self,
         account: str,
         gate: Door,
-        source: Source,
+        source: ReachableSource,
         *,
         store: WriteStore,
         shield: Shield,
@@ -127,10 +117,11 @@ class Leader:
         self._observer = observer
         self._pace = pace
         self._refresher = Refresher(store, shield, timetable.next_due, log, self._on_outage)
-        self._breaker = Breaker(uniform)
+        self._standing = Standing(gate, clock, uniform, self._log)
         self._stopping = False
         self._wake = asyncio.Event()
-        self._polls: dict[asyncio.Task[None], int] = {}
+        self._polls: set[asyncio.Task[None]] = set()
+        self._asking: asyncio.Task[None] | None = None
         self._flying: dict[str, bool] = {}  # ids under way: whether it is a query
         self._answering: set[str] = set()
         self._doubted: set[str] = set()
@@ -140,8 +131,6 @@ class Leader:
         self._ahead: float | None = None
         self._looked = float("-inf")
         self._upcoming: datetime | None = None
-        self._told_limit = False
-        self._told_down = False
         self._told_lease = False
 
     def stop(self) -> None:
@@ -170,7 +159,7 @@ class Leader:
                     self._clock,
                     promised=self._promised,
                     wait=float("inf"),
-                    budget=self._gate.dump,
+                    budget=self._standing.dump,
                     on_wait=self._standing_by,
                     on_renewal=self._renewal,
                 ) as tenure:
@@ -200,7 +189,7 @@ class Leader:
 
     async def _lead(self, tenure: Tenure) -> None:
         lease = tenure.check()
-        self._gate.load(lease.budget, silent_for=tenure.silent_for)
+        self._standing.load(lease.budget, silent_for=tenure.silent_for)
         self._gate.held_while(tenure.may_send)
         self._mended = None
         self._ahead = None
@@ -225,9 +214,10 @@ class Leader:
             if self._polls:
                 await asyncio.wait(self._polls)
         finally:
-            for task in self._polls:
+            tasks = [*self._polls, *([self._asking] if self._asking is not None else ())]
+            for task in tasks:
                 task.cancel()
-            await asyncio.gather(*self._polls, return_exceptions=True)
+            await asyncio.gather(*tasks, return_exceptions=True)
             self._observer.account(self._account, leading=False)
 
     async def _pause(self) -> float:
@@ -254,7 +244,9 @@ class Leader:
             await self._set_back()
             for request in await self._store.asked(self._account):
                 await self._take_up(tenure, request)
-        closed = self._closed()
+            if self._standing.to_be_asked() and tenure.may_send():
+                self._asking = asyncio.create_task(self._standing.ask(self._source))
+        closed = self._standing.closed(busy=bool(self._flying), pause=self._pace.tick)
         self._observer.account(
             self._account,
             leading=True,
@@ -276,27 +268,6 @@ class Leader:
         if number:
             self._log.warning("the clock was set back", due_at_once=number)
 
-    def _closed(self) -> float:
-        """Seconds that the account is closed for, by a limit or an outage; each is told once."""
-        limit = self._gate.closed_for()
-        if (limit > _LIMITED) != self._told_limit:
-            self._told_limit = limit > _LIMITED
-            if self._told_limit:
-                self._log.warning("account limited", seconds=round(limit))
-            else:
-                self._log.info("account free again")
-        now = self._clock.monotonic()
-        if (self._breaker.down_since is not None) != self._told_down:
-            self._told_down = self._breaker.down_since is not None
-            if self._told_down:
-                self._log.warning("upstream unreachable", then="one probe at a time")
-            else:
-                self._log.info("upstream answers again")
-        down = self._breaker.delay(now)
-        if self._breaker.probing and self._flying:
-            down = max(down, self._pace.tick)  # one probe at a time
-        return max(limit if limit > _LIMITED else 0.0, down)
-
     async def _claim(self, tenure: Tenure, *, queries_too: bool) -> None:
         """Takes what is due, oldest first, as far as there are places for it."""
         now = await self._store.now()
@@ -309,9 +280,9 @@ class Leader:
         if (left := self._gate.room()) is not None:
             room = min(room, left)
         places = {False: room, True: self._pace.queries - queries if queries_too else 0}
-        if self._breaker.probing:
+        if self._standing.probing:
             places = {False: 1, True: 1}
-        if self._doubted and not self._breaker.probing:
+        if self._doubted and not self._standing.probing:
             await self._repoll(tenure)
         for is_query, limit in places.items():
             if limit <= 0:
@@ -331,7 +302,7 @@ class Leader:
                 self._start(tenure, due)
                 if len(due) == half:
                     self._wake.set()
-            if self._breaker.probing:
+            if self._standing.probing:
                 return
 
     async def _repoll(self, tenure: Tenure) -> None:
@@ -363,19 +334,19 @@ class Leader:
     def _start(
         self, tenure: Tenure, due: Sequence[Due], request: PollRequest | None = None
     ) -> None:
-        self._flying.update((_id(each), each.target.is_query) for each in due)
+        self._flying.update((each.id, each.target.is_query) for each in due)
         task = asyncio.create_task(self._poll(tenure, due, request))
-        self._polls[task] = len(due)
+        self._polls.add(task)
         task.add_done_callback(self._ended)
 
     def _ended(self, task: asyncio.Task[None]) -> None:
-        del self._polls[task]
+        self._polls.discard(task)
         if not task.cancelled() and isinstance(error := task.exception(), Exception):
             self._crash = error
         self._wake.set()
 
     async def _poll(self, tenure: Tenure, due: Sequence[Due], request: PollRequest | None) -> None:
-        ids = {each.target.key: _id(each) for each in due}
+        ids = {each.target.key: each.id for each in due}
         results: dict[str, PollResult] = {}
         try:
             async with AsyncExitStack() as stack:
@@ -385,7 +356,7 @@ class Leader:
                 async for event in await stack.enter_async_context(aclosing(refreshed)):
                     if isinstance(event, Polled):
                         self._flying.pop(ids.pop(event.asked.key), None)
-                        self._learn(event)
+                        self._standing.learn(event.state)
                         if request is not None:
                             result = PollResult(event.state.id, event.changed)
                             results[event.asked.key] = result
@@ -402,13 +373,6 @@ class Leader:
                 self._flying.pop(id_, None)
             if request is not None:
                 self._answering.discard(request.id)
-
-    def _learn(self, polled: Polled) -> None:
-        now = self._clock.monotonic()
-        if polled.state.outcome is OutcomeKind.UNREACHABLE:
-            self._breaker.failed(now)
-        elif polled.state.outcome is not OutcomeKind.FAILED:
-            self._breaker.answered(now)
 
     async def _on_outage(self, error: StoreError, failures: int) -> None:
         """Tells of a failing store once, and waits before it is tried again."""
@@ -441,7 +405,3 @@ class Leader:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
         self._wake.clear()
-
-
-def _id(due: Due) -> str:
-    return due.state.id if due.state is not None else due.target.fold

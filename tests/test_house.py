@@ -91,7 +91,13 @@ ROOMS: Mapping[str, set[str]] = {
     "fetcher.timetable": {"fetcher.config", "fetcher.policy"},
     "fetcher.relay": {"fetcher.refresh", "fetcher.shield", "fetcher.store.protocol"},
     "fetcher.nudge": {"fetcher.shield", "fetcher.store.protocol", "structlog"},
-    "fetcher.moves": {"fetcher.accounts", "fetcher.store.protocol", "structlog"},
+    "fetcher.standing": {"fetcher.gate", "fetcher.policy", "structlog"},
+    "fetcher.moves": {
+        "fetcher.accounts",
+        "fetcher.standing",
+        "fetcher.store.protocol",
+        "structlog",
+    },
     "fetcher.supervise": {"structlog"},
     "fetcher.watches": {"fetcher.store.protocol"},
     "fetcher.scheduler": {
@@ -100,6 +106,7 @@ ROOMS: Mapping[str, set[str]] = {
         "fetcher.policy",
         "fetcher.refresh",
         "fetcher.shield",
+        "fetcher.standing",
         "fetcher.store.protocol",
         "fetcher.timetable",
         "structlog",

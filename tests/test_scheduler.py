@@ -12,7 +12,7 @@ from typing import Any, cast
 import pytest
 
 from fetcher.config import Settings
-from fetcher.errors import StoreError, StoreFull, StoreUnavailable
+from fetcher.errors import StoreError, StoreFull, StoreUnavailable, Unauthorized
 from fetcher.gate import Gate
 from fetcher.models import (
     Chunk,
@@ -50,6 +50,14 @@ class Upstream:
         self.hanging: set[str] = set()
         self.bodies: dict[str, str] = {}
         self.bug: Exception | None = None
+        self.refuses = False
+        self.reached = 0
+
+    async def reach(self) -> str:
+        self.reached += 1
+        if self.refuses:
+            raise Unauthorized("bad credentials", whole_account=True)
+        return "fine"
 
     async def poll(self, due: Sequence[Due], known: Known) -> AsyncGenerator[Chunk | Outcome, None]:
         self.asked.append((self._clock.monotonic(), [each.target.key for each in due]))

@@ -38,25 +38,10 @@ def state_document(state: TargetState) -> Document:
 
 def lasting(state: TargetState) -> Document:
     """What a poll that finds nothing new leaves as it is."""
-    failure = state.failure
-    told: Document | None = None
-    if failure is not None:
-        evidence = failure.evidence
-        told = {
-            "message": failure.message,
-            "evidence": {
-                "status": evidence.status,
-                "request_id": evidence.request_id,
-                "url": evidence.url,
-                "quote": evidence.quote,
-            },
-            "retry_at": failure.retry_at,
-            "log_id": failure.log_id,
-        }
     return {
         "key": state.key,
         "names": list(state.names),
-        "failure": told,
+        "failure": _failure_document(state.failure),
         "missing": list(state.missing),
         "cursor": dict(state.cursor) if state.cursor is not None else None,
         "facts": dict(state.facts),
@@ -126,6 +111,24 @@ def state_from(document: Document, watch: Watch | None = None) -> TargetState:
         token=get("token", 0),
         watch=watch,
     )
+
+
+def _failure_document(failure: Failure | None) -> Document | None:
+    if failure is None:
+        return None
+    evidence = failure.evidence
+    return {
+        "message": failure.message,
+        "evidence": {
+            "status": evidence.status,
+            "request_id": evidence.request_id,
+            "url": evidence.url,
+            "quote": evidence.quote,
+        },
+        "retry_at": failure.retry_at,
+        "log_id": failure.log_id,
+        "whole_account": failure.whole_account,
+    }
 
 
 def failure_from(told: Document | None) -> Failure | None:
