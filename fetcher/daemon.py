@@ -175,7 +175,7 @@ class Daemon:
             )
             homes = homes_of(settings)
             self._mover = Mover(store, homes, self._clock, self._log, self._wake)
-            nudger = Nudger(store, self._shield, self._clock, self._log, self._wake)
+            nudger = Nudger(store, self._shield, self._log, self._wake)
             if (address := settings.api.address) is not None:
                 token, secret = settings.api.token, settings.github.webhook_secret
                 self.port = await stack.enter_async_context(
@@ -216,7 +216,7 @@ class Daemon:
                 )
                 for account in self._accounts.values()
             }
-            await self._live(store, timetable, nudger, self._mover)
+            await self._live(store, timetable, self._mover)
         return 128 + self.signals[1] if len(self.signals) > 1 else 0
 
     def _wake(self, account: str) -> None:
@@ -224,9 +224,7 @@ class Daemon:
         if (leader := self._leaders.get(account)) is not None:
             leader.wake()
 
-    async def _live(
-        self, store: WriteStore, timetable: Timetable, nudger: Nudger, mover: Mover
-    ) -> None:
+    async def _live(self, store: WriteStore, timetable: Timetable, mover: Mover) -> None:
         leading = [
             asyncio.create_task(self._supervised(f"leader of {key}", leader.run))
             for key, leader in self._leaders.items()
@@ -236,7 +234,6 @@ class Daemon:
             for name, work in (
                 ("pulse", lambda: self._pulse(store)),
                 ("reload", lambda: self._reloads(store, timetable)),
-                ("nudges", nudger.run),
                 ("moves", mover.run),
                 ("watchdog", self._watchdog),
             )

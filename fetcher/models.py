@@ -298,7 +298,10 @@ class PollResult:
 class PollRequest:
     """A poll that somebody asks of the leader of an account, through the store.
 
-    `targets` are keys as asked; `results` (by those keys) are None until the leader has answered.
+    `targets` are keys as asked; `results` (by those keys) are None until the leader has answered,
+    which a `refusal` tells to have polled nothing. Where nobody waits for the answer (`awaited` is
+    False) the leader takes the request away in its place. `not_before` is the time of a repeat.
+    Who asks again under the same id asks in the place of the one before.
     """
 
     id: str
@@ -308,6 +311,9 @@ class PollRequest:
     asked_at: datetime
     expires_at: datetime
     results: Mapping[str, PollResult] | None = None
+    refusal: Failure | None = None
+    awaited: bool = True
+    not_before: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, order=True)

@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 from structlog.typing import FilteringBoundLogger
 
+from fetcher.asked import Asked
 from fetcher.errors import LeaseLost, StoreError
 from fetcher.gate import Door
 from fetcher.leases import Tenure, hold
-from fetcher.models import Clock, Due, Lease, PollRequest, PollResult, ReachableSource
+from fetcher.models import Clock, Due, Lease, PollRequest, ReachableSource
 from fetcher.policy.budget import Quota
 from fetcher.refresh import Event, Polled, Refresher
 from fetcher.shield import Shield
@@ -118,12 +119,12 @@ class Leader:
         self._pace = pace
         self._refresher = Refresher(store, shield, timetable.next_due, log, self._on_outage)
         self._standing = Standing(gate, clock, uniform, self._log)
+        self._asked = Asked(store, shield, account, gate, timetable)
         self._stopping = False
         self._wake = asyncio.Event()
         self._polls: set[asyncio.Task[None]] = set()
         self._asking: asyncio.Task[None] | None = None
         self._flying: dict[str, bool] = {}  # ids under way: whether it is a query
-        self._answering: set[str] = set()
         self._doubted: set[str] = set()
         self._mended: Lease | None = None
         self._crash: Exception | None = None
@@ -242,8 +243,8 @@ class Leader:
         if ticked:
             self._looked = self._clock.monotonic()
             await self._set_back()
-            for request in await self._store.asked(self._account):
-                await self._take_up(tenure, request)
+            for request, due in await self._asked.take(self._flying):
+                self._start(tenure, due, request)
             if self._standing.to_be_asked() and tenure.may_send():
                 self._asking = asyncio.create_task(self._standing.ask(self._source))
         closed = self._standing.closed(busy=bool(self._flying), pause=self._pace.tick)
@@ -314,23 +315,6 @@ class Leader:
         if due:
             self._start(tenure, list(due.values()))
 
-    async def _take_up(self, tenure: Tenure, request: PollRequest) -> None:
-        """Polls what somebody asks for, once none of it is under way."""
-        if request.id in self._answering:
-            return
-        targets = [parse_target(key) for key in request.targets]
-        states = await self._store.targets_by_name([target.fold for target in targets])
-        ids = [states[t.fold].id if t.fold in states else t.fold for t in targets]
-        if not self._flying.keys().isdisjoint(ids):
-            return
-        now = await self._store.now()
-        due = [
-            self._timetable.asked(target, states.get(target.fold), now, full=request.full)
-            for target in targets
-        ]
-        self._answering.add(request.id)
-        self._start(tenure, due, request)
-
     def _start(
         self, tenure: Tenure, due: Sequence[Due], request: PollRequest | None = None
     ) -> None:
@@ -347,7 +331,7 @@ class Leader:
 
     async def _poll(self, tenure: Tenure, due: Sequence[Due], request: PollRequest | None) -> None:
         ids = {each.target.key: each.id for each in due}
-        results: dict[str, PollResult] = {}
+        ended: dict[str, Polled] = {}
         try:
             async with AsyncExitStack() as stack:
                 if request is not None:  # somebody waits for it
@@ -358,11 +342,10 @@ class Leader:
                         self._flying.pop(ids.pop(event.asked.key), None)
                         self._standing.learn(event.state)
                         if request is not None:
-                            result = PollResult(event.state.id, event.changed)
-                            results[event.asked.key] = result
+                            ended[event.asked.key] = event
                     self._observer.event(self._account, event)
             if request is not None:
-                await self._shield.run(self._store.answer(request, results))
+                await self._asked.answer(request, ended)
         except LeaseLost:
             self._wake.set()
         except StoreError as error:
@@ -372,7 +355,7 @@ class Leader:
             for id_ in ids.values():
                 self._flying.pop(id_, None)
             if request is not None:
-                self._answering.discard(request.id)
+                self._asked.leave(request)
 
     async def _on_outage(self, error: StoreError, failures: int) -> None:
         """Tells of a failing store once, and waits before it is tried again."""

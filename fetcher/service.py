@@ -14,6 +14,7 @@ from fetcher import __version__
 from fetcher.accounts import Account, homes_of, open_accounts, open_asset_account
 from fetcher.config import Settings
 from fetcher.download import Downloader
+from fetcher.errors import FetcherError
 from fetcher.gate import REST, Wait
 from fetcher.leases import AccountBusy, Seat, Tenure, hold
 from fetcher.models import Clock, Due, TargetState
@@ -100,13 +101,13 @@ class Service:
         full: bool,
         wait: float,
         on_wait: Callable[[str, float], None],
-    ) -> dict[Target, AccountBusy]:
+    ) -> dict[Target, FetcherError]:
         """Polls these targets now, each account side by side with the others.
 
         `full` ignores cursors. Where somebody else holds an account, it is asked through the
         store to poll for us. Gives the targets that could not be polled because it neither did
-        nor freed the account for `wait` seconds. Raises `StoreError`. However it ends, writes
-        that had begun have ended first and the leases are given back.
+        nor freed the account for `wait` seconds, or because it is limited. Raises `StoreError`.
+        However it ends, writes that had begun have ended first and the leases are given back.
         """
         known = await self._store.targets_by_name([target.fold for target in targets])
         now = await self._store.now()
@@ -115,7 +116,7 @@ class Service:
             state = known.get(target.fold)
             due = self._timetable.asked(target, state, now, full=full)
             by_account.setdefault(self._home(target, state), []).append(due)
-        busy: dict[Target, AccountBusy] = {}
+        busy: dict[Target, FetcherError] = {}
 
         async def one(account: Account, due: Sequence[Due]) -> None:
             left = await self._poll_account(account, due, on_event, wait, on_wait)
@@ -194,9 +195,10 @@ class Service:
         on_event: Callable[[Event], Awaitable[None]],
         wait: float,
         on_wait: Callable[[str, float], None],
-    ) -> dict[Target, AccountBusy]:
+    ) -> dict[Target, FetcherError]:
         """Under a lease of our own, or by whoever leads the account, whichever is first."""
         inquiry = Inquiry(self._store, self._shield, account.key, due)
+        busy: dict[Target, FetcherError] = {}
         asked = False
 
         async def waiting(owner: str, left: float) -> None:
@@ -234,10 +236,13 @@ class Service:
         except _Answered:
             pass
         except AccountBusy as error:
-            return {each.target: error for each in inquiry.left}
+            busy.update((each.target, error) for each in inquiry.left)
         finally:
             await inquiry.withdraw()
-        return {}
+        for each in due:
+            if (refusal := inquiry.refused.get(each.target.key)) is not None:
+                busy[each.target] = refusal
+        return busy
 
 
 class _Answered(Exception):

@@ -92,6 +92,14 @@ ROOMS: Mapping[str, set[str]] = {
     "fetcher.relay": {"fetcher.refresh", "fetcher.shield", "fetcher.store.protocol"},
     "fetcher.nudge": {"fetcher.shield", "fetcher.store.protocol", "structlog"},
     "fetcher.standing": {"fetcher.gate", "fetcher.policy", "structlog"},
+    "fetcher.asked": {
+        "fetcher.gate",
+        "fetcher.refresh",
+        "fetcher.shield",
+        "fetcher.standing",
+        "fetcher.store.protocol",
+        "fetcher.timetable",
+    },
     "fetcher.moves": {
         "fetcher.accounts",
         "fetcher.standing",
@@ -101,6 +109,7 @@ ROOMS: Mapping[str, set[str]] = {
     "fetcher.supervise": {"structlog"},
     "fetcher.watches": {"fetcher.store.protocol"},
     "fetcher.scheduler": {
+        "fetcher.asked",
         "fetcher.gate",
         "fetcher.leases",
         "fetcher.policy",

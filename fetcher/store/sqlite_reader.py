@@ -354,9 +354,15 @@ def state_of(row: Sequence[Any]) -> TargetState:
 def request_of(text: str) -> PollRequest:
     """The request in a row."""
     document = json.loads(text)
-    for name in ("asked_at", "expires_at"):
-        document[name] = read_time(document[name])
+    for name in ("asked_at", "expires_at", "not_before"):
+        document[name] = _time(document.get(name))
+    if (refusal := document.get("refusal")) is not None:
+        refusal["retry_at"] = _time(refusal["retry_at"])
     return request_from(document)
+
+
+def _time(text: str | None) -> datetime | None:
+    return read_time(text) if text is not None else None
 
 
 def some(values: Sequence[str]) -> Iterator[Sequence[str]]:

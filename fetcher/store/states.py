@@ -156,6 +156,9 @@ def request_document(request: PollRequest) -> Document:
         "asked_at": request.asked_at,
         "expires_at": request.expires_at,
         "results": _results(results) if results is not None else None,
+        "refusal": _failure_document(request.refusal),
+        "awaited": request.awaited,
+        "not_before": request.not_before,
     }
 
 
@@ -181,6 +184,9 @@ def request_from(document: Document) -> PollRequest:
             if results is not None
             else None
         ),
+        refusal=failure_from(document.get("refusal")),
+        awaited=document.get("awaited", True),
+        not_before=document.get("not_before"),
     )
 
 
