@@ -1,5 +1,7 @@
 """Several accounts, daemons on them, and one-shots beside these: whoever can poll does."""
 
+import asyncio
+import signal
 from collections.abc import AsyncIterator
 
 import pytest
@@ -7,7 +9,7 @@ import pytest
 from fetcher.demo import GithubUser
 from fetcher.demo.server import DemoUpstream
 from tests.cli.conftest import Cli
-from tests.cli.test_daemon import Daemons, polled
+from tests.cli.test_daemon import REPOSITORY, Daemons, polled, stop
 
 NAMES = [f"acme/r{number}" for number in range(6)]
 
@@ -23,17 +25,22 @@ async def daemons(cli: Cli, store_url: str) -> AsyncIterator[Daemons]:
         yield Daemons(cli, urls, store_url)
 
 
-def configure(daemons: Daemons, accounts: dict[str, str]) -> None:
+def configure(daemons: Daemons, accounts: dict[str, str], *more: str) -> None:
     entries = (
         f'[[github.accounts]]\nname = "{name}"\ntoken = "{token}"\n'
         for name, token in accounts.items()
     )
-    daemons.configure(*(f"github:{name}" for name in NAMES), more="".join(entries))
+    daemons.configure(*(f"github:{name}" for name in (*NAMES, *more)), more="".join(entries))
 
 
 def limit(daemons: Daemons, login: str) -> None:
     daemons.cli.upstream.github.exhaust(login, 1800, "core")
     daemons.cli.upstream.github.exhaust(login, 1800, "graphql")
+
+
+async def homes(daemons: Daemons) -> dict[str, str]:
+    lines = (await daemons.cli("watch", "list", "--format", "ndjson")).lines
+    return {each["target"]: each["account"] for each in lines}
 
 
 async def test_a_limited_leader_says_so_at_once(daemons: Daemons) -> None:
@@ -51,3 +58,36 @@ async def test_a_limited_leader_says_so_at_once(daemons: Daemons) -> None:
         assert (row["outcome"], row["records"]) == ("rate_limited", 1)
         assert "is limited until" in row["error"]
         assert "is limited until" in done.err
+
+
+async def test_what_a_limited_account_has_goes_elsewhere_and_stays_there(
+    daemons: Daemons,
+) -> None:
+    """For a one-shot at once, for the daemons soon; a reload or a restart of any keeps it."""
+    accounts = {"one": "t1", "two": "t2"}
+    configure(daemons, accounts)
+    async with daemons.run() as first, daemons.run() as second:
+        await daemons.until(polled)
+        before = await homes(daemons)
+        assert len(set(before.values())) == 2
+        limit(daemons, "one")
+        done = await daemons.cli("fetch", *NAMES, "--wait", "20s", "--format", "json")
+        assert done.code == 0, done.err
+        assert {row["outcome"] for row in done.json["targets"]} == {"unchanged"}
+        assert "polled on GitHub account two, because GitHub account one cannot: " in done.err
+        async with asyncio.timeout(30):
+            while len(set((moved := await homes(daemons)).values())) == 2:
+                await asyncio.sleep(0.2)
+        configure(daemons, accounts, REPOSITORY)
+        for process in (first, second):
+            process.send_signal(signal.SIGHUP)
+            await daemons.until(lambda status: len(status["items"]) == 7 and polled(status))
+            await asyncio.sleep(1.0)
+            assert set((await homes(daemons)).values()) == set(moved.values())
+        for process in (first, second):
+            await stop(process)
+    async with daemons.run():
+        await daemons.until(lambda status: all(each["leader"] for each in status["accounts"]))
+        assert set((await homes(daemons)).values()) == set(moved.values())
+    # The one answer that told of the limit, by either way of asking.
+    assert len(daemons.cli.upstream.github.violations) <= 2
