@@ -177,7 +177,7 @@ class Daemon:
             self._mover = Mover(store, homes, self._clock, self._log, self._wake)
             nudger = Nudger(store, self._shield, self._log, self._wake)
             if (address := settings.api.address) is not None:
-                token, secret = settings.api.token, settings.github.webhook_secret
+                token = settings.api.token
                 self.port = await stack.enter_async_context(
                     serve(
                         address,
@@ -187,7 +187,7 @@ class Daemon:
                         require_token=settings.api.require_token,
                         log=self._log,
                         webhooks=Webhooks(
-                            secret.get_secret_value() if secret is not None else None,
+                            settings.github.webhook_secrets,
                             nudger,
                             self._metrics,
                             self._clock,
