@@ -13,6 +13,7 @@ from structlog.typing import FilteringBoundLogger
 
 from fetcher import __version__
 from fetcher.accounts import Account, homes_of, open_accounts, open_asset_account
+from fetcher.border import HttpSettings
 from fetcher.config import Settings
 from fetcher.download import Downloader
 from fetcher.errors import FetcherError
@@ -25,7 +26,7 @@ from fetcher.shield import Shield, tell_of
 from fetcher.store.protocol import WriteStore
 from fetcher.targets import Target
 from fetcher.timetable import Timetable
-from fetcher.transport import HttpSettings, Transport
+from fetcher.transport import Transport
 
 __all__ = ["Service", "open_transport", "owner_name"]
 

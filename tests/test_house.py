@@ -30,7 +30,9 @@ ROOMS: Mapping[str, set[str]] = {
     "fetcher.policy": {"fetcher.policy"},
     "fetcher.gate": {"fetcher.policy"},
     "fetcher.redirects": {"fetcher.policy.wire", "aiohttp", "yarl"},
+    "fetcher.border": {"fetcher.policy.wire", "aiohttp"},
     "fetcher.transport": {
+        "fetcher.border",
         "fetcher.gate",
         "fetcher.policy",
         "fetcher.redirects",
@@ -122,6 +124,7 @@ ROOMS: Mapping[str, set[str]] = {
     },
     "fetcher.service": {
         "fetcher.accounts",
+        "fetcher.border",
         "fetcher.config",
         "fetcher.download",
         "fetcher.gate",
@@ -194,7 +197,13 @@ DOORS: Mapping[str, tuple[str, ...]] = {
         "fetcher.store.sqlite_reader",
     ),
     "tenacity": ("fetcher.transport",),
-    "aiohttp": ("fetcher.transport", "fetcher.redirects", "fetcher.demo", "fetcher.web"),
+    "aiohttp": (
+        "fetcher.border",
+        "fetcher.transport",
+        "fetcher.redirects",
+        "fetcher.demo",
+        "fetcher.web",
+    ),
     "jwt": ("fetcher.demo.github_apps", "fetcher.sources.credentials"),
     # In the dev extra: the demo works without it, as long as nobody asks it a query.
     "graphql": ("fetcher.demo.graphql",),
