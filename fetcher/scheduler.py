@@ -245,8 +245,10 @@ class Leader:
             await self._set_back()
             for request, due in await self._asked.take(self._flying):
                 self._start(tenure, due, request)
-            if self._standing.to_be_asked() and tenure.may_send():
+            asking = self._asking is not None and not self._asking.done()
+            if self._standing.to_be_asked() and tenure.may_send() and not asking:
                 self._asking = asyncio.create_task(self._standing.ask(self._source))
+                self._asking.add_done_callback(self._ended)
         closed = self._standing.closed(busy=bool(self._flying), pause=self._pace.tick)
         self._observer.account(
             self._account,

@@ -23,6 +23,7 @@ from fetcher.models import Clock, Due, OutcomeKind, TargetState
 from fetcher.refresh import Event, Polled, Refresher
 from fetcher.relay import AccountLimited, Inquiry
 from fetcher.shield import Shield, tell_of
+from fetcher.standing import Standing
 from fetcher.store.protocol import WriteStore
 from fetcher.targets import Target
 from fetcher.timetable import Timetable
@@ -83,6 +84,7 @@ class Service:
         self._clock = clock
         self._patience = patience
         self._uniform = uniform
+        self._log = log
         self._owner = owner_name()
         self._shield = Shield(tell_of(log))
         self._timetable = Timetable(settings, uniform)
@@ -262,6 +264,7 @@ class Service:
     ) -> dict[Target, FetcherError]:
         """Under a lease of our own, or by whoever leads the account, whichever is first."""
         inquiry = Inquiry(self._store, self._shield, account.key, due)
+        standing = Standing(account.gate, self._clock, self._uniform, self._log)
         busy: dict[Target, FetcherError] = {}
         asked = False
 
@@ -285,17 +288,19 @@ class Service:
             self._clock,
             promised=self._settings.service.lease,
             wait=wait,
-            budget=account.gate.dump,
+            budget=standing.dump,
             on_wait=waiting,
         )
         try:
             async with holding as tenure:
                 await inquiry.withdraw()
-                account.gate.load(tenure.lease.budget, silent_for=tenure.silent_for)
+                standing.load(tenure.lease.budget, silent_for=tenure.silent_for)
                 account.gate.held_while(tenure.may_send)
                 events = self._refresher.refresh(tenure, account.source, inquiry.left)
                 async with aclosing(events):
                     async for event in events:
+                        if isinstance(event, Polled):
+                            standing.learn(event.state)
                         await on_event(event)
         except _Answered:
             pass

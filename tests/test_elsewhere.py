@@ -86,6 +86,8 @@ async def test_a_revoked_account_is_replaced(world: World) -> None:
     assert {str(each.state.outcome) for each in ended.values()} == {"changed"}
     assert len([each for each in world.upstream.log if each.status == 401]) == 1
     assert any(f"GitHub account {login} cannot" in sentence for sentence in world.moves)
+    refused = [each for each in await world.store.accounts() if each.budget.get("refused")]
+    assert len(refused) == 1, "whoever polls next is told"
 
 
 async def test_a_private_repository_stays_with_its_account(world: World) -> None:

@@ -86,6 +86,7 @@ def _account(account: AccountState) -> dict[str, Any]:
             if "remaining" in part
         },
         "parked_until": _time(budget.get("parked_until")),
+        "refused": bool(budget.get("refused")),
     }
 
 
@@ -133,7 +134,7 @@ async def _table(
 
 def _account_lines(account: dict[str, Any], now: datetime) -> list[tuple[str, ...]]:
     """A line for each of its quotas, the first of which tells of the account, too."""
-    parked = _clock(account["parked_until"], now)
+    parked = "refused" if account["refused"] else _clock(account["parked_until"], now)
     told = (account["account"], account["leader"] or "nobody", parked)
     quotas = [
         (

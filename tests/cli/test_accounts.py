@@ -3,6 +3,7 @@
 import asyncio
 import signal
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 
@@ -36,6 +37,14 @@ def configure(daemons: Daemons, accounts: dict[str, str], *more: str) -> None:
 def limit(daemons: Daemons, login: str) -> None:
     daemons.cli.upstream.github.exhaust(login, 1800, "core")
     daemons.cli.upstream.github.exhaust(login, 1800, "graphql")
+
+
+def watched(status: Any) -> int:
+    return sum(each["watched"] for each in status["items"])
+
+
+def good(status: Any) -> bool:
+    return all(each["last_success"] for each in status["items"] if each["watched"])
 
 
 async def homes(daemons: Daemons) -> dict[str, str]:
@@ -78,10 +87,14 @@ async def test_what_a_limited_account_has_goes_elsewhere_and_stays_there(
         async with asyncio.timeout(30):
             while len(set((moved := await homes(daemons)).values())) == 2:
                 await asyncio.sleep(0.2)
+        added = [f"acme/new{number}" for number in range(5)]
+        assert (await daemons.cli("watch", "add", NAMES[0], *added)).code == 0
+        assert set((await homes(daemons)).values()) == set(moved.values())
+        assert (await daemons.cli("watch", "remove", NAMES[0], *added)).code == 0
         configure(daemons, accounts, REPOSITORY)
         for process in (first, second):
             process.send_signal(signal.SIGHUP)
-            await daemons.until(lambda status: len(status["items"]) == 7 and polled(status))
+            await daemons.until(lambda status: watched(status) == 7 and good(status))
             await asyncio.sleep(1.0)
             assert set((await homes(daemons)).values()) == set(moved.values())
         for process in (first, second):
