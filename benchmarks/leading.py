@@ -2,12 +2,13 @@
 
 import logging
 import random
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from types import MappingProxyType
 from uuid import uuid4
 
 import structlog
@@ -16,8 +17,18 @@ from pymongo import MongoClient
 from fetcher.config import Settings
 from fetcher.errors import StoreError
 from fetcher.gate import Gate
-from fetcher.models import Chunk, Clock, Due, Known, Outcome, OutcomeKind, Source, TargetState, Wish
-from fetcher.policy.budget import Budget
+from fetcher.models import (
+    Chunk,
+    Clock,
+    Due,
+    Known,
+    Outcome,
+    OutcomeKind,
+    ReachableSource,
+    TargetState,
+    Wish,
+)
+from fetcher.policy.budget import Budget, Quota
 from fetcher.policy.rhythm import Rhythm
 from fetcher.refresh import Event, Polled
 from fetcher.scheduler import Leader, Pace
@@ -38,6 +49,9 @@ SILENT = structlog.wrap_logger(
 
 class Prompt:
     """A source that answers at once, and has nothing new."""
+
+    async def reach(self) -> str:
+        return "nobody is there"
 
     async def poll(self, due: Sequence[Due], known: Known) -> AsyncGenerator[Chunk | Outcome, None]:
         for each in due:
@@ -60,7 +74,13 @@ class Looker:
             self._on_polled(event)
 
     def account(
-        self, account: str, *, leading: bool, under_way: int, closed: float, left: int | None
+        self,
+        account: str,
+        *,
+        leading: bool,
+        under_way: int = 0,
+        closed: float = 0.0,
+        quotas: Mapping[str, Quota] = MappingProxyType({}),
     ) -> None:
         pass
 
@@ -129,7 +149,7 @@ def leader_of(
     clock: Clock,
     looker: Looker,
     *,
-    source: Source | None = None,
+    source: ReachableSource | None = None,
     settings: Settings | None = None,
     pace: Pace = Pace(),  # noqa: B008 - frozen
     owner: str = "benchmark",

@@ -71,6 +71,9 @@ class _Scripted:
         """The truth of this moment."""
         return bisect.bisect(self._truth[id_], self._clock.monotonic())
 
+    async def reach(self) -> str:
+        return "here"
+
     async def poll(self, due: Sequence[Due], known: Known) -> AsyncGenerator[Chunk | Outcome, None]:
         now = self._clock.monotonic()
         for each in due:

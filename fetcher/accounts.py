@@ -4,11 +4,10 @@ import hashlib
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
-from typing import Final, Protocol
 
 from fetcher.config import GithubAccount, Settings
 from fetcher.gate import Door, DoubleDoor, Gate
-from fetcher.models import Clock, Source
+from fetcher.models import Clock, ReachableSource
 from fetcher.policy.budget import asset_budget, github_budget, graphql_budget, ncbi_budget
 from fetcher.sources.credentials import Anonymous, Credentials, Installation, Token
 from fetcher.sources.eutils import Eutils
@@ -20,33 +19,24 @@ from fetcher.targets import Target, Upstream
 from fetcher.transport import Transport
 
 __all__ = [
-    "REST",
     "Account",
     "AssetAccount",
     "Homes",
-    "ReachableSource",
     "homes_of",
     "open_accounts",
     "open_asset_account",
 ]
 
-REST: Final = "rest"
-"""Under this name an account that asks by GraphQL keeps what is left of REST's quota."""
-
-
-class ReachableSource(Source, Protocol):
-    """A source that can also say whether its upstream answers."""
-
-    async def reach(self) -> str:
-        """What the upstream says of the account's limits; raises `UpstreamError`."""
-        ...
-
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """One upstream account: the key of its lease, its door, and the source that uses it."""
+    """One upstream account: the key of its lease, its door, and the source that uses it.
+
+    `name` is what people call it.
+    """
 
     key: str
+    name: str
     upstream: Upstream
     gate: Door
     source: ReachableSource
@@ -77,8 +67,17 @@ class Homes:
 
     def of(self, target: Target, away: Collection[str] = ()) -> str:
         """The key of the target's account, among those that are not `away`, if there are any."""
-        keys = self._keys[target.upstream]
-        keys = [key for key in keys if key not in away] or keys
+        return self.other(target, away) or self._first(target, self._keys[target.upstream])
+
+    def other(self, target: Target, away: Collection[str]) -> str | None:
+        """The key of an account that is not `away`; None if there is none."""
+        keys = [key for key in self._keys[target.upstream] if key not in away]
+        return self._first(target, keys) if keys else None
+
+    def __contains__(self, key: str) -> bool:
+        return any(key in keys for keys in self._keys.values())
+
+    def _first(self, target: Target, keys: Sequence[str]) -> str:
         if len(keys) == 1:
             return keys[0]
 
@@ -142,7 +141,7 @@ def _github(
         rest = _github_source(settings, transport, account, gate, credentials, patience)
         key = f"github:{account.identity}"
         if isinstance(credentials, Anonymous):
-            accounts.append(Account(key, "github", gate, rest))
+            accounts.append(Account(key, gate.name, "github", gate, rest))
             continue
         name = f"GitHub account {account.name} (GraphQL)"
         points = Gate(name, graphql_budget(reserve), clock, in_flight=8)
@@ -155,8 +154,8 @@ def _github(
         )
         batched = BatchedGithubSource(graphql, rest, api_url=api_url, identity=account.identity)
         # A check of a hundred repositories is a point, a changed one takes a third of one.
-        door = DoubleDoor(points, gate, REST, each=50)
-        accounts.append(Account(key, "github", door, batched))
+        door = DoubleDoor(points, gate, each=50)
+        accounts.append(Account(key, gate.name, "github", door, batched))
     return tuple(accounts)
 
 
@@ -229,7 +228,6 @@ def _ncbi(
             tool=settings.ncbi.tool,
             patience=patience,
         )
-        accounts.append(
-            Account(f"ncbi:{account.identity}", "ncbi", gate, NcbiSource(eutils, today))
-        )
+        source = NcbiSource(eutils, today)
+        accounts.append(Account(f"ncbi:{account.identity}", gate.name, "ncbi", gate, source))
     return tuple(accounts)

@@ -7,6 +7,7 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime
+from types import MappingProxyType
 from typing import Final
 
 from structlog.typing import FilteringBoundLogger
@@ -14,11 +15,13 @@ from structlog.typing import FilteringBoundLogger
 from fetcher.accounts import Account, homes_of, open_accounts
 from fetcher.config import Settings
 from fetcher.errors import FetcherError, SettingsError, StoreError
+from fetcher.gate import GRAPHQL, REST
 from fetcher.metrics import Metrics
-from fetcher.models import Clock, TargetState
+from fetcher.models import Clock
 from fetcher.moves import Mover
 from fetcher.notify import Notifier
 from fetcher.nudge import Nudger
+from fetcher.policy.budget import Quota
 from fetcher.refresh import Event, Stored
 from fetcher.scheduler import Leader, Pace
 from fetcher.service import open_transport, owner_name
@@ -113,15 +116,19 @@ class Daemon:
             for (kind, change_kind), count in kinds.items():
                 self._metrics.stored(kind, change_kind, count)
             return
-        if self._mover is not None and _credentials_refused(event.state):
-            self._mover.refused(account)
         now = event.state.last_attempt or event.begun
         late = (event.begun - event.was_due).total_seconds() if event.was_due is not None else None
         seconds = max(0.0, (now - event.begun).total_seconds())
         self._metrics.polled(upstream, str(event.state.outcome), seconds, late)
 
     def account(
-        self, account: str, *, leading: bool, under_way: int, closed: float, left: int | None
+        self,
+        account: str,
+        *,
+        leading: bool,
+        under_way: int = 0,
+        closed: float = 0.0,
+        quotas: Mapping[str, Quota] = MappingProxyType({}),
     ) -> None:
         """See `Observer`."""
         spent = self._accounts[account].gate.spent
@@ -130,10 +137,13 @@ class Daemon:
         self._metrics.account(
             account,
             leading=leading,
-            remaining=left,
             closed_seconds=closed,
             under_way=under_way,
         )
+        for resource in (GRAPHQL, REST):
+            quota = quotas.get(resource)
+            told = (quota.remaining, quota.limit, quota.reset_epoch) if quota is not None else None
+            self._metrics.quota(account, resource, told)
 
     def store(self, who: str, error: StoreError | None) -> None:
         """See `Observer`."""
@@ -164,10 +174,10 @@ class Daemon:
                 settings, transport, self._clock, _PATIENCE, reserve=_RESERVE
             )
             homes = homes_of(settings)
-            self._mover = Mover(store, homes, self._accounts, self._clock, self._log, self._wake)
-            nudger = Nudger(store, self._shield, self._clock, self._log, self._wake)
+            self._mover = Mover(store, homes, self._clock, self._log, self._wake)
+            nudger = Nudger(store, self._shield, self._log, self._wake)
             if (address := settings.api.address) is not None:
-                token, secret = settings.api.token, settings.github.webhook_secret
+                token = settings.api.token
                 self.port = await stack.enter_async_context(
                     serve(
                         address,
@@ -177,7 +187,7 @@ class Daemon:
                         require_token=settings.api.require_token,
                         log=self._log,
                         webhooks=Webhooks(
-                            secret.get_secret_value() if secret is not None else None,
+                            settings.github.webhook_secrets,
                             nudger,
                             self._metrics,
                             self._clock,
@@ -206,7 +216,7 @@ class Daemon:
                 )
                 for account in self._accounts.values()
             }
-            await self._live(store, timetable, nudger, self._mover)
+            await self._live(store, timetable, self._mover)
         return 128 + self.signals[1] if len(self.signals) > 1 else 0
 
     def _wake(self, account: str) -> None:
@@ -214,9 +224,7 @@ class Daemon:
         if (leader := self._leaders.get(account)) is not None:
             leader.wake()
 
-    async def _live(
-        self, store: WriteStore, timetable: Timetable, nudger: Nudger, mover: Mover
-    ) -> None:
+    async def _live(self, store: WriteStore, timetable: Timetable, mover: Mover) -> None:
         leading = [
             asyncio.create_task(self._supervised(f"leader of {key}", leader.run))
             for key, leader in self._leaders.items()
@@ -226,7 +234,6 @@ class Daemon:
             for name, work in (
                 ("pulse", lambda: self._pulse(store)),
                 ("reload", lambda: self._reloads(store, timetable)),
-                ("nudges", nudger.run),
                 ("moves", mover.run),
                 ("watchdog", self._watchdog),
             )
@@ -325,7 +332,9 @@ class Daemon:
     async def _apply(self, store: WriteStore, settings: Settings, timetable: Timetable) -> None:
         wanted = {target: watch.every for watch in settings.watches for target in watch.targets}
         assert self._mover is not None  # noqa: S101 - it runs
+        await self._mover.learn()
         applied: Applied = await apply_file(store, wanted, self._mover.home, timetable.every)
+        await self._mover.settle()
         self._log.info(
             "watch list applied",
             targets=len(wanted),
@@ -334,12 +343,6 @@ class Daemon:
             removed=applied.removed,
             at=datetime.fromtimestamp(self._clock.time(), UTC).isoformat(timespec="seconds"),
         )
-
-
-def _credentials_refused(state: TargetState) -> bool:
-    """Whether the account, not the target, is what the upstream does not let in."""
-    failure = state.failure
-    return failure is not None and failure.evidence.status == 401
 
 
 async def _all(tasks: list[asyncio.Task[None]]) -> None:

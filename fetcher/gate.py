@@ -5,13 +5,17 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from fetcher.errors import RateLimited
 from fetcher.models import Clock
-from fetcher.policy.budget import Budget, Ticket
+from fetcher.policy.budget import Budget, Quota, Ticket
 
-__all__ = ["Door", "DoubleDoor", "Gate", "Wait"]
+__all__ = ["GRAPHQL", "REST", "Door", "DoubleDoor", "Gate", "Wait"]
+
+GRAPHQL: Final = "graphql"
+REST: Final = "rest"
+"""Under this name an account that asks by GraphQL keeps what is left of REST's quota."""
 
 # Waits shorter than this are the account's own pace and not worth a word.
 _WORTH_TELLING = 1.0
@@ -45,6 +49,10 @@ class Door(Protocol):
 
     def room(self) -> int | None:
         """Targets that may be polled before the next reset, where the server says it."""
+        ...
+
+    def quotas(self) -> Mapping[str, Quota]:
+        """What the server says that is left, by what it counts, as far as that is known."""
         ...
 
     def urgent(self) -> AbstractContextManager[None]:
@@ -178,6 +186,15 @@ class Gate:
         """Requests that are left before the next reset, where the server says it."""
         return self._budget.left(self._clock.monotonic())
 
+    def quota(self) -> Quota | None:
+        """See `Budget`."""
+        return self._budget.quota(self._clock.monotonic())
+
+    def quotas(self) -> Mapping[str, Quota]:
+        """See `Door`."""
+        quota = self.quota()
+        return {REST: quota} if quota is not None else {}
+
     @contextmanager
     def urgent(self) -> Iterator[None]:
         """See `Door`."""
@@ -198,18 +215,17 @@ class Gate:
 
 
 class DoubleDoor:
-    """Two gates of one account; most goes through `main`, `each` of its requests for many targets.
+    """Two gates of one account: most goes by GraphQL, `each` of its points for many targets.
 
     A limit of either closes both: GitHub counts requests and points apart, and some limits
-    together. The other's budget is kept under `name`.
+    together. What is left of REST is kept under `REST`.
     """
 
-    def __init__(self, main: Gate, other: Gate, name: str, *, each: int) -> None:
-        main.tell_limits(other.park)
-        other.tell_limits(main.park)
-        self._main = main
-        self._other = other
-        self._name = name
+    def __init__(self, graphql: Gate, rest: Gate, *, each: int) -> None:
+        graphql.tell_limits(rest.park)
+        rest.tell_limits(graphql.park)
+        self._main = graphql
+        self._other = rest
         self._each = each
 
     @property
@@ -231,6 +247,11 @@ class DoubleDoor:
         left = self._main.room()
         return left * self._each if left is not None else None
 
+    def quotas(self) -> Mapping[str, Quota]:
+        """See `Door`."""
+        quota = self._main.quota()
+        return {**({GRAPHQL: quota} if quota is not None else {}), **self._other.quotas()}
+
     @contextmanager
     def urgent(self) -> Iterator[None]:
         """See `Door`."""
@@ -239,9 +260,9 @@ class DoubleDoor:
 
     def dump(self) -> dict[str, Any]:
         """See `Door`."""
-        return {**self._main.dump(), self._name: self._other.dump()}
+        return {**self._main.dump(), REST: self._other.dump()}
 
     def load(self, state: Mapping[str, Any], *, silent_for: float | None = None) -> None:
         """See `Door`."""
         self._main.load(state, silent_for=silent_for)
-        self._other.load(state.get(self._name, {}), silent_for=silent_for)
+        self._other.load(state.get(REST, {}), silent_for=silent_for)

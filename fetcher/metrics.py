@@ -4,6 +4,7 @@ No label names a target: there may be millions. Labels are upstreams, outcomes, 
 events and accounts, each of which is a small set.
 """
 
+from contextlib import suppress
 from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info
@@ -69,12 +70,14 @@ class Metrics:
             ("account",),
             registry=registry,
         )
-        self._remaining = Gauge(
-            "fetcher_account_remaining_requests",
-            "Requests left before the next reset, as the upstream says.",
-            ("account",),
-            registry=registry,
-        )
+        self._quotas = [
+            Gauge(f"fetcher_account_quota_{name}", told, ("account", "resource"), registry=registry)
+            for name, told in (
+                ("remaining", "What is left of a quota until its reset, as the upstream says."),
+                ("limit", "The whole of a quota."),
+                ("reset_timestamp_seconds", "When a quota is whole again."),
+            )
+        ]
         self._closed = Gauge(
             "fetcher_account_closed_seconds",
             "Seconds for which the account is not polled, by a limit or an outage.",
@@ -129,7 +132,6 @@ class Metrics:
         account: str,
         *,
         leading: bool,
-        remaining: int | None,
         closed_seconds: float,
         under_way: int,
     ) -> None:
@@ -137,8 +139,15 @@ class Metrics:
         self._leading.labels(account).set(leading)
         self._closed.labels(account).set(closed_seconds)
         self._under_way.labels(account).set(under_way)
-        if remaining is not None:
-            self._remaining.labels(account).set(remaining)
+
+    def quota(self, account: str, resource: str, told: tuple[int, int, float] | None) -> None:
+        """Remaining, limit and reset (epoch seconds) of a quota; None: they are not known now."""
+        for place, gauge in enumerate(self._quotas):
+            if told is not None:
+                gauge.labels(account, resource).set(told[place])
+            else:
+                with suppress(KeyError):  # by older versions of the library
+                    gauge.remove(account, resource)
 
     def store(self, *, up: bool) -> None:
         """Whether the store works."""

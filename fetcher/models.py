@@ -29,6 +29,7 @@ __all__ = [
     "OutcomeKind",
     "PollRequest",
     "PollResult",
+    "ReachableSource",
     "Record",
     "Source",
     "Stamp",
@@ -129,12 +130,16 @@ class Chunk:
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """Why a poll ended badly: a sentence, the evidence, and the earliest next try."""
+    """Why a poll ended badly: a sentence, the evidence, and the earliest next try.
+
+    `whole_account`: the account's credentials were refused, whatever is asked for with them.
+    """
 
     message: str
     evidence: Evidence = field(default_factory=Evidence)
     retry_at: datetime | None = None
     log_id: str | None = None
+    whole_account: bool = False
 
 
 @value
@@ -242,6 +247,11 @@ class Due:
     state: TargetState | None = None
     full: bool = False
 
+    @property
+    def id(self) -> str:
+        """The target's, which it has before it was ever polled."""
+        return self.state.id if self.state is not None else self.target.fold
+
 
 @dataclass(frozen=True, slots=True)
 class Lease:
@@ -288,7 +298,10 @@ class PollResult:
 class PollRequest:
     """A poll that somebody asks of the leader of an account, through the store.
 
-    `targets` are keys as asked; `results` (by those keys) are None until the leader has answered.
+    `targets` are keys as asked; `results` (by those keys) are None until the leader has answered,
+    which a `refusal` tells to have polled nothing. Where nobody waits for the answer (`awaited` is
+    False) the leader takes the request away in its place. `not_before` is the time of a repeat.
+    Who asks again under the same id asks in the place of the one before.
     """
 
     id: str
@@ -298,6 +311,9 @@ class PollRequest:
     asked_at: datetime
     expires_at: datetime
     results: Mapping[str, PollResult] | None = None
+    refusal: Failure | None = None
+    awaited: bool = True
+    not_before: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -389,4 +405,12 @@ class Source(Protocol):
 
     def poll(self, due: Sequence[Due], known: Known) -> AsyncGenerator[Chunk | Outcome, None]:
         """Polls all targets that are due."""
+        ...
+
+
+class ReachableSource(Source, Protocol):
+    """A source that can also say whether its upstream answers."""
+
+    async def reach(self) -> str:
+        """What the upstream says of the account's limits; raises `UpstreamError`."""
         ...

@@ -1,70 +1,51 @@
 """Targets of an account that cannot poll for a while go to another one, and come back."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable
 from datetime import datetime
 from typing import Final
 
 from structlog.typing import FilteringBoundLogger
 
-from fetcher.accounts import Account, Homes
-from fetcher.errors import StoreError, Unauthorized, UpstreamError
+from fetcher.accounts import Homes
+from fetcher.errors import StoreError
 from fetcher.models import Clock, TargetState, Watched, Wish
+from fetcher.standing import away
 from fetcher.store.protocol import Side, WriteStore
 from fetcher.targets import Target
 
 __all__ = ["Mover"]
 
-# A limit that is over sooner is waited out: to move costs the cursors, which belong to a token.
-_WORTH_MOVING: Final = 120.0
-# Seconds between two looks, and between two questions whether credentials are good again.
+# Seconds between two looks.
 _LOOK: Final = 5.0
-_ASK: Final = 600.0
 _AT_ONCE: Final = 1_000
 
 
-@dataclass(slots=True)
-class _Away:
-    """Why an account does not poll: limited until then, or refused; times are monotonic."""
-
-    until: float = float("-inf")
-    refused: bool = False
-    asked_at: float = float("-inf")
-
-
 class Mover:
-    """Knows which accounts of this process cannot poll now, and moves what they watch.
+    """Gives each watched target to the account that is to poll it, as things stand.
 
-    Only where an upstream has several accounts. A private repository stays: who cannot see it
-    would take it for gone.
+    Which accounts cannot poll now is read from the store, where their leaders say it: so every
+    replica comes to the same end, whoever leads, and none takes back what another one moved. A
+    private repository stays where it is: who cannot see it would take it for gone.
     """
 
     def __init__(
         self,
         store: WriteStore,
         homes: Homes,
-        accounts: Mapping[str, Account],
         clock: Clock,
         log: FilteringBoundLogger,
         wake: Callable[[str], None],
     ) -> None:
         self._store = store
         self._homes = homes
-        self._accounts = accounts
         self._clock = clock
         self._log = log
         self._wake = wake
-        self._away: dict[str, _Away] = {}
-        self._moved: frozenset[str] = frozenset()
+        self._away: frozenset[str] = frozenset()
 
     def home(self, target: Target) -> str:
         """The account that polls a target now."""
-        return self._homes.of(target, self._moved)
-
-    def refused(self, account: str) -> None:
-        """The account's credentials were not taken."""
-        away = self._away.setdefault(account, _Away(asked_at=self._clock.monotonic()))
-        away.refused = True
+        return self._homes.of(target, self._away)
 
     async def run(self) -> None:
         """Looks for accounts that went or came back, for as long as it runs."""
@@ -74,39 +55,21 @@ class Mover:
 
     async def look(self) -> None:
         """Moves what has to be moved now."""
-        now = self._clock.monotonic()
-        for name, account in self._accounts.items():
-            if (closed := account.gate.closed_for()) >= _WORTH_MOVING:
-                self._away.setdefault(name, _Away()).until = now + closed
-        for name, away in list(self._away.items()):
-            if away.refused and now - away.asked_at >= _ASK:
-                away.asked_at = now
-                away.refused = await self._is_refused(name)
-            if not away.refused and away.until <= now:
-                del self._away[name]
-        wanted = frozenset(self._away)
-        if wanted == self._moved:
-            return
-        before, self._moved = self._moved, wanted
-        try:
-            number = await self._move()
-        except StoreError:
-            self._moved = before  # next time
-            raise
-        self._log.warning("targets moved", away=sorted(wanted), targets=number)
+        before = self._away
+        await self.learn()
+        if self._away != before:
+            try:
+                await self.settle()
+            except StoreError:
+                self._away = before  # next time
+                raise
 
-    async def _is_refused(self, name: str) -> bool:
-        """Asks for the limits, which costs nothing."""
-        try:
-            await self._accounts[name].source.reach()
-        except Unauthorized:
-            return True
-        except UpstreamError:
-            return False  # it says nothing of the credentials
-        return False
+    async def learn(self) -> None:
+        """Reads which accounts cannot poll now."""
+        self._away = away(await self._store.accounts(), self._clock.time())
 
-    async def _move(self) -> int:
-        """Gives every target to the account that polls it now; the number of those that moved."""
+    async def settle(self) -> None:
+        """Gives every target to the account that polls it now, as far as that is another one."""
         now, number = await self._store.now(), 0
         part: list[tuple[Watched, str]] = []
         async for watched in self._store.watched():
@@ -116,7 +79,9 @@ class Mover:
             if len(part) == _AT_ONCE:
                 number += await self._give(part, now)
                 part = []
-        return number + await self._give(part, now)
+        number += await self._give(part, now)
+        if number:
+            self._log.warning("targets moved", away=sorted(self._away), targets=number)
 
     async def _give(self, part: list[tuple[Watched, str]], now: datetime) -> int:
         if not part:
@@ -126,7 +91,8 @@ class Mover:
         accounts: set[str] = set()
         for watched, account in part:
             state = states.get(watched.names[0])
-            if state is None or state.facts.get("private"):
+            stays = watched.watch.account in self._homes
+            if state is None or (stays and state.facts.get("private")):
                 continue
             side: Side = "hand" if watched.watch.hand is not None else "file"
             wish = Wish(watched.id, watched.key, account, watched.watch.every, _due(state, now))

@@ -6,31 +6,39 @@ from datetime import timedelta
 from typing import Final
 from uuid import uuid4
 
-from fetcher.errors import StoreError
+from fetcher.errors import FetcherError, StoreError
 from fetcher.models import Due, PollRequest
 from fetcher.refresh import Polled
 from fetcher.shield import Shield
 from fetcher.store.protocol import WriteStore
 
-__all__ = ["Inquiry"]
+__all__ = ["AccountLimited", "Inquiry"]
 
 # Targets of one request: an answer is one document.
 _TARGETS: Final = 1_000
 
 
+class AccountLimited(FetcherError):
+    """The account's leader polls nothing as long as a limit lasts."""
+
+
 class Inquiry:
-    """Requests for polls, left in the store until they are answered or taken back."""
+    """Requests for polls, left in the store until they are answered or taken back.
+
+    `refused` are the targets (by their keys) that the leader did not poll, and why.
+    """
 
     def __init__(self, store: WriteStore, shield: Shield, account: str, due: Sequence[Due]) -> None:
         self._store = store
         self._shield = shield
         self._account = account
+        self.refused: dict[str, AccountLimited] = {}
         self._due = {each.target.key: each for each in due}
         self._open: dict[str, PollRequest] = {}
 
     @property
     def left(self) -> Sequence[Due]:
-        """What is not answered yet."""
+        """What is neither answered nor refused yet."""
         return list(self._due.values())
 
     async def ask(self, wait: float) -> None:
@@ -58,6 +66,11 @@ class Inquiry:
                 continue
             del self._open[id_]
             await self._shield.run(self._store.unask(request))
+            if found.refusal is not None:
+                for key in request.targets:
+                    del self._due[key]
+                    self.refused[key] = AccountLimited(found.refusal.message)
+                continue
             folds = {self._due[key].target.fold: key for key in request.targets}
             states = await self._store.targets_by_name(list(folds))
             for fold, key in folds.items():

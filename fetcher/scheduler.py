@@ -6,28 +6,23 @@ queries, each of which may take hours, have places of their own: nobody starves 
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, aclosing
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, Protocol
 
 from structlog.typing import FilteringBoundLogger
 
+from fetcher.asked import Asked
 from fetcher.errors import LeaseLost, StoreError
 from fetcher.gate import Door
 from fetcher.leases import Tenure, hold
-from fetcher.models import (
-    Clock,
-    Due,
-    Lease,
-    OutcomeKind,
-    PollRequest,
-    PollResult,
-    Source,
-)
-from fetcher.policy.breaker import Breaker
+from fetcher.models import Clock, Due, Lease, PollRequest, ReachableSource
+from fetcher.policy.budget import Quota
 from fetcher.refresh import Event, Polled, Refresher
 from fetcher.shield import Shield
+from fetcher.standing import Standing
 from fetcher.store.protocol import WriteStore
 from fetcher.targets import parse_target
 from fetcher.timetable import Timetable
@@ -37,8 +32,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Leader", "Observer", "Pace"]
 
-# A wait longer than this is a limit, and no more the account's own pace.
-_LIMITED: Final = 2.0
 # Seconds that a clock must be set back by to be taken note of.
 _SET_BACK: Final = 5.0
 # Seconds in which what falls due is polled together: the most that a poll is late by itself.
@@ -71,9 +64,15 @@ class Observer(Protocol):
         ...
 
     def account(
-        self, account: str, *, leading: bool, under_way: int, closed: float, left: int | None
+        self,
+        account: str,
+        *,
+        leading: bool,
+        under_way: int = 0,
+        closed: float = 0.0,
+        quotas: Mapping[str, Quota] = MappingProxyType({}),
     ) -> None:
-        """How an account stands: seconds that it is closed for, requests that are left."""
+        """How an account stands: seconds that it is closed for, and what is left of its quotas."""
         ...
 
     def store(self, who: str, error: StoreError | None) -> None:
@@ -92,7 +91,7 @@ class Leader:
         self,
         account: str,
         gate: Door,
-        source: Source,
+        source: ReachableSource,
         *,
         store: WriteStore,
         shield: Shield,
@@ -119,12 +118,13 @@ class Leader:
         self._observer = observer
         self._pace = pace
         self._refresher = Refresher(store, shield, timetable.next_due, log, self._on_outage)
-        self._breaker = Breaker(uniform)
+        self._standing = Standing(gate, clock, uniform, self._log)
+        self._asked = Asked(store, shield, account, gate, timetable)
         self._stopping = False
         self._wake = asyncio.Event()
-        self._polls: dict[asyncio.Task[None], int] = {}
+        self._polls: set[asyncio.Task[None]] = set()
+        self._asking: asyncio.Task[None] | None = None
         self._flying: dict[str, bool] = {}  # ids under way: whether it is a query
-        self._answering: set[str] = set()
         self._doubted: set[str] = set()
         self._mended: Lease | None = None
         self._crash: Exception | None = None
@@ -132,8 +132,6 @@ class Leader:
         self._ahead: float | None = None
         self._looked = float("-inf")
         self._upcoming: datetime | None = None
-        self._told_limit = False
-        self._told_down = False
         self._told_lease = False
 
     def stop(self) -> None:
@@ -162,7 +160,7 @@ class Leader:
                     self._clock,
                     promised=self._promised,
                     wait=float("inf"),
-                    budget=self._gate.dump,
+                    budget=self._standing.dump,
                     on_wait=self._standing_by,
                     on_renewal=self._renewal,
                 ) as tenure:
@@ -176,7 +174,7 @@ class Leader:
 
     def _standing_by(self, owner: str, left: float) -> None:
         self._worked()
-        self._observer.account(self._account, leading=False, under_way=0, closed=0.0, left=None)
+        self._observer.account(self._account, leading=False)
         if self._stopping:
             raise _Stopped
 
@@ -192,7 +190,7 @@ class Leader:
 
     async def _lead(self, tenure: Tenure) -> None:
         lease = tenure.check()
-        self._gate.load(lease.budget, silent_for=tenure.silent_for)
+        self._standing.load(lease.budget, silent_for=tenure.silent_for)
         self._gate.held_while(tenure.may_send)
         self._mended = None
         self._ahead = None
@@ -217,10 +215,11 @@ class Leader:
             if self._polls:
                 await asyncio.wait(self._polls)
         finally:
-            for task in self._polls:
+            tasks = [*self._polls, *([self._asking] if self._asking is not None else ())]
+            for task in tasks:
                 task.cancel()
-            await asyncio.gather(*self._polls, return_exceptions=True)
-            self._observer.account(self._account, leading=False, under_way=0, closed=0.0, left=None)
+            await asyncio.gather(*tasks, return_exceptions=True)
+            self._observer.account(self._account, leading=False)
 
     async def _pause(self) -> float:
         """Seconds until the next look: a tick, or less where something falls due before."""
@@ -244,15 +243,19 @@ class Leader:
         if ticked:
             self._looked = self._clock.monotonic()
             await self._set_back()
-            for request in await self._store.asked(self._account):
-                await self._take_up(tenure, request)
-        closed = self._closed()
+            for request, due in await self._asked.take(self._flying):
+                self._start(tenure, due, request)
+            asking = self._asking is not None and not self._asking.done()
+            if self._standing.to_be_asked() and tenure.may_send() and not asking:
+                self._asking = asyncio.create_task(self._standing.ask(self._source))
+                self._asking.add_done_callback(self._ended)
+        closed = self._standing.closed(busy=bool(self._flying), pause=self._pace.tick)
         self._observer.account(
             self._account,
             leading=True,
             under_way=len(self._flying),
             closed=closed,
-            left=self._gate.room(),
+            quotas=self._gate.quotas(),
         )
         if not closed and tenure.may_send():
             await self._claim(tenure, queries_too=ticked)
@@ -268,27 +271,6 @@ class Leader:
         if number:
             self._log.warning("the clock was set back", due_at_once=number)
 
-    def _closed(self) -> float:
-        """Seconds that the account is closed for, by a limit or an outage; each is told once."""
-        limit = self._gate.closed_for()
-        if (limit > _LIMITED) != self._told_limit:
-            self._told_limit = limit > _LIMITED
-            if self._told_limit:
-                self._log.warning("account limited", seconds=round(limit))
-            else:
-                self._log.info("account free again")
-        now = self._clock.monotonic()
-        if (self._breaker.down_since is not None) != self._told_down:
-            self._told_down = self._breaker.down_since is not None
-            if self._told_down:
-                self._log.warning("upstream unreachable", then="one probe at a time")
-            else:
-                self._log.info("upstream answers again")
-        down = self._breaker.delay(now)
-        if self._breaker.probing and self._flying:
-            down = max(down, self._pace.tick)  # one probe at a time
-        return max(limit if limit > _LIMITED else 0.0, down)
-
     async def _claim(self, tenure: Tenure, *, queries_too: bool) -> None:
         """Takes what is due, oldest first, as far as there are places for it."""
         now = await self._store.now()
@@ -301,9 +283,9 @@ class Leader:
         if (left := self._gate.room()) is not None:
             room = min(room, left)
         places = {False: room, True: self._pace.queries - queries if queries_too else 0}
-        if self._breaker.probing:
+        if self._standing.probing:
             places = {False: 1, True: 1}
-        if self._doubted and not self._breaker.probing:
+        if self._doubted and not self._standing.probing:
             await self._repoll(tenure)
         for is_query, limit in places.items():
             if limit <= 0:
@@ -323,7 +305,7 @@ class Leader:
                 self._start(tenure, due)
                 if len(due) == half:
                     self._wake.set()
-            if self._breaker.probing:
+            if self._standing.probing:
                 return
 
     async def _repoll(self, tenure: Tenure) -> None:
@@ -335,40 +317,23 @@ class Leader:
         if due:
             self._start(tenure, list(due.values()))
 
-    async def _take_up(self, tenure: Tenure, request: PollRequest) -> None:
-        """Polls what somebody asks for, once none of it is under way."""
-        if request.id in self._answering:
-            return
-        targets = [parse_target(key) for key in request.targets]
-        states = await self._store.targets_by_name([target.fold for target in targets])
-        ids = [states[t.fold].id if t.fold in states else t.fold for t in targets]
-        if not self._flying.keys().isdisjoint(ids):
-            return
-        now = await self._store.now()
-        due = [
-            self._timetable.asked(target, states.get(target.fold), now, full=request.full)
-            for target in targets
-        ]
-        self._answering.add(request.id)
-        self._start(tenure, due, request)
-
     def _start(
         self, tenure: Tenure, due: Sequence[Due], request: PollRequest | None = None
     ) -> None:
-        self._flying.update((_id(each), each.target.is_query) for each in due)
+        self._flying.update((each.id, each.target.is_query) for each in due)
         task = asyncio.create_task(self._poll(tenure, due, request))
-        self._polls[task] = len(due)
+        self._polls.add(task)
         task.add_done_callback(self._ended)
 
     def _ended(self, task: asyncio.Task[None]) -> None:
-        del self._polls[task]
+        self._polls.discard(task)
         if not task.cancelled() and isinstance(error := task.exception(), Exception):
             self._crash = error
         self._wake.set()
 
     async def _poll(self, tenure: Tenure, due: Sequence[Due], request: PollRequest | None) -> None:
-        ids = {each.target.key: _id(each) for each in due}
-        results: dict[str, PollResult] = {}
+        ids = {each.target.key: each.id for each in due}
+        ended: dict[str, Polled] = {}
         try:
             async with AsyncExitStack() as stack:
                 if request is not None:  # somebody waits for it
@@ -377,13 +342,12 @@ class Leader:
                 async for event in await stack.enter_async_context(aclosing(refreshed)):
                     if isinstance(event, Polled):
                         self._flying.pop(ids.pop(event.asked.key), None)
-                        self._learn(event)
+                        self._standing.learn(event.state)
                         if request is not None:
-                            result = PollResult(event.state.id, event.changed)
-                            results[event.asked.key] = result
+                            ended[event.asked.key] = event
                     self._observer.event(self._account, event)
             if request is not None:
-                await self._shield.run(self._store.answer(request, results))
+                await self._asked.answer(request, ended)
         except LeaseLost:
             self._wake.set()
         except StoreError as error:
@@ -393,14 +357,7 @@ class Leader:
             for id_ in ids.values():
                 self._flying.pop(id_, None)
             if request is not None:
-                self._answering.discard(request.id)
-
-    def _learn(self, polled: Polled) -> None:
-        now = self._clock.monotonic()
-        if polled.state.outcome is OutcomeKind.UNREACHABLE:
-            self._breaker.failed(now)
-        elif polled.state.outcome is not OutcomeKind.FAILED:
-            self._breaker.answered(now)
+                self._asked.leave(request)
 
     async def _on_outage(self, error: StoreError, failures: int) -> None:
         """Tells of a failing store once, and waits before it is tried again."""
@@ -433,7 +390,3 @@ class Leader:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
         self._wake.clear()
-
-
-def _id(due: Due) -> str:
-    return due.state.id if due.state is not None else due.target.fold

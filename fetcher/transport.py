@@ -6,10 +6,9 @@ jitter, follows redirects by our own rule, and has its body capped after decompr
 """
 
 import io
-import ssl
 import zlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from types import TracebackType
@@ -18,18 +17,18 @@ from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
 import tenacity
-from aiohttp import http_exceptions
 from yarl import URL
 
 from fetcher import redirects
-from fetcher.errors import Evidence, Malformed, RateLimited, Refused, Unreachable, UpstreamError
+from fetcher.border import Garbled, HttpSettings, border
+from fetcher.errors import Evidence, Malformed, RateLimited, Unreachable, UpstreamError
 from fetcher.gate import Gate, Wait
 from fetcher.models import Clock
 from fetcher.policy.retry import Uniform, backoff
 from fetcher.policy.verdict import Accept, Fail, Judge, Limited, Reply
 from fetcher.policy.wire import Decoder, decoder, header_text, shown_url
 
-__all__ = ["HttpSettings", "Request", "Response", "Stream", "Transport", "translate"]
+__all__ = ["Request", "Response", "Stream", "Transport"]
 
 T = TypeVar("T")
 
@@ -37,18 +36,6 @@ _CHUNK: Final = 1 << 16
 # As much of a stream is read ahead to judge it; of a bad answer, as much is kept as evidence.
 _HEAD: Final = 2_048
 _BAD_BODY: Final = 1 << 16
-
-
-@dataclass(frozen=True, slots=True)
-class HttpSettings:
-    """Deadlines in seconds, the cap of a body in bytes."""
-
-    connect_timeout: float = 10.0
-    read_timeout: float = 30.0
-    total_timeout: float = 300.0
-    max_body: int = 256 << 20
-    max_attempts: int = 5
-    proxy: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +116,7 @@ class _Raw:
                     text = f"the answer is larger than {limit:,} bytes (http.max_body)"
                     raise Malformed(text, self._evidence())
                 yield piece
-            with _border(self.url, self._settings):
+            with border(self.url, self._settings):
                 data = await self._answer.content.read(_CHUNK)
             if not data:
                 break
@@ -145,7 +132,7 @@ class _Raw:
             yield from (data,) if self._decoder is None else self._decoder.feed(data)
         except (LookupError, zlib.error) as error:
             text = f"the answer of {shown_url(self.url)} cannot be decompressed"
-            raise _Garbled(text, self._evidence()) from error
+            raise Garbled(text, self._evidence()) from error
 
     def _evidence(self) -> Evidence:
         return Evidence(self.status, url=shown_url(self.url))
@@ -306,7 +293,7 @@ class Transport:
             nonlocal said
             try:
                 return await once()
-            except (Unreachable, _Garbled) as error:
+            except (Unreachable, Garbled) as error:
                 raise _Again(error) from error.__cause__
             except _Again as again:
                 if isinstance(again.error, RateLimited):
@@ -351,7 +338,7 @@ class Transport:
     async def _answer(self, request: Request, until: float) -> AsyncIterator[_Raw]:
         """One try, redirects followed."""
         hops: tuple[int, ...] = ()
-        with _border(request.url, self._settings):
+        with border(request.url, self._settings):
             url = redirects.address(request.url)
         home, away, seen = url.origin(), False, {url}
         while True:
@@ -380,7 +367,7 @@ class Transport:
         headers = {**request.headers, **({} if away else request.secret_headers)}
 
         async def ask(*middlewares: aiohttp.ClientMiddlewareType) -> aiohttp.ClientResponse:
-            with _border(str(url), self._settings):
+            with border(str(url), self._settings):
                 return await session.request(
                     request.method,
                     url,
@@ -442,56 +429,3 @@ class Transport:
             return self._settings.proxy
         bypassed = url.host is None or proxy_bypass(url.host)
         return None if bypassed else getproxies().get(url.scheme)
-
-
-@contextmanager
-def _border(url: str, settings: HttpSettings) -> Iterator[None]:
-    """No library error gets past here."""
-    try:
-        yield
-    except (aiohttp.ClientError, http_exceptions.HttpProcessingError, OSError, ValueError) as error:
-        # TimeoutError is an OSError; UnicodeError, as of a host name, is a ValueError.
-        raise translate(error, url, settings) from error
-
-
-class _Garbled(Malformed):
-    """An answer spoilt on its way: another try may bring it whole."""
-
-
-def translate(error: Exception, url: str, settings: HttpSettings) -> UpstreamError:
-    """Our error for one of aiohttp's, asyncio's or the operating system's.
-
-    Most special first. Raises `LookupError` for one that nobody has thought of.
-    """
-    where = shown_url(url)
-    evidence = Evidence(url=where)
-    match error:
-        case aiohttp.ConnectionTimeoutError():
-            text = f"no connection to {where} within {settings.connect_timeout:g} s"
-            return Unreachable(text, evidence)
-        case aiohttp.ServerTimeoutError():
-            text = f"{where} sent nothing for {settings.read_timeout:g} s"
-            return Unreachable(text, evidence)
-        case TimeoutError():
-            text = f"{where} did not answer in full within {settings.total_timeout:g} s"
-            return Unreachable(text, evidence)
-        case aiohttp.ClientConnectorDNSError():
-            return Unreachable(f"the host name of {where} cannot be resolved", evidence)
-        case aiohttp.ClientProxyConnectionError() | aiohttp.ClientHttpProxyError():
-            return Unreachable(f"the proxy on the way to {where} does not let us through", evidence)
-        case aiohttp.ClientSSLError() | aiohttp.ServerFingerprintMismatch() | ssl.SSLError():
-            return Unreachable(f"no secure connection to {where}: {error}", evidence)
-        case aiohttp.ServerDisconnectedError() | aiohttp.ClientConnectionResetError():
-            return Unreachable(f"{where} closed the connection without an answer", evidence)
-        case aiohttp.ClientPayloadError():
-            return Unreachable(f"the answer of {where} broke off", evidence)
-        case aiohttp.InvalidURL() | aiohttp.NonHttpUrlClientError() | aiohttp.RedirectClientError():
-            return Refused(f"{where} is no address that can be asked", evidence)
-        case aiohttp.ClientResponseError() | http_exceptions.HttpProcessingError():
-            return _Garbled(f"{where} does not speak HTTP as it should", evidence)
-        case aiohttp.ClientConnectionError() | aiohttp.UploadAbortedError() | OSError():
-            reason = getattr(error, "strerror", None) or "the connection failed"
-            return Unreachable(f"{where} cannot be reached: {reason}", evidence)
-        case ValueError() if not isinstance(error, aiohttp.ClientError):
-            return Refused(f"the request to {where} cannot be sent: {error}", evidence)
-    raise LookupError(f"nobody has thought of {type(error).__name__}") from error

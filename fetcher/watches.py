@@ -5,9 +5,9 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Final
 
-from fetcher.models import Every, TargetState, Watch, Watched, Wish
-from fetcher.store.protocol import Side, WriteStore
-from fetcher.targets import Target, parse_target
+from fetcher.models import Every, TargetState, Watch, Wish
+from fetcher.store.protocol import WriteStore
+from fetcher.targets import Target
 
 __all__ = ["Applied", "apply_file", "wish_by_hand"]
 
@@ -31,28 +31,25 @@ async def apply_file(
 ) -> Applied:
     """Makes the file's side of the watch list what the file says; the rest is left alone.
 
-    `home` names the account that polls a target; one whose account has changed moves. `interval`
-    is how often, in seconds, a state's watch means. Among replicas with different files the one
-    that applied last wins.
+    `home` names the account that polls a new target; others stay where they are (see
+    `fetcher.moves`). `interval` is how often, in seconds, a state's watch means. Among replicas
+    with different files the one that applied last wins.
     """
     every = {target.fold: (target, value) for target, value in wanted.items()}
     unwatch: list[Wish] = []
-    rehome: list[Wish] = []
     change: dict[str, tuple[Target, Every]] = {}
     changed = 0
     async for watched in store.watched():
         found = [every.pop(name) for name in watched.names if name in every]
         if found:
             target, value = found[0]
-            if (watched.watch.file, watched.watch.account) != (value, home(target)):
+            if watched.watch.file != value:
                 change[target.fold] = target, value
                 changed += 1
         elif watched.watch.file is not None:
             unwatch.append(Wish(watched.id, watched.key, watched.watch.account, None))
-        elif (account := home(_target(watched))) != watched.watch.account:
-            rehome.append(Wish(watched.id, watched.key, account, watched.watch.hand))
-    await _in_parts(store, "file", unwatch)
-    await _in_parts(store, "hand", rehome)
+    for at in range(0, len(unwatch), _AT_ONCE):
+        await store.wish("file", unwatch[at : at + _AT_ONCE])
     added = len(every)
     every.update(change)
     folds = list(every)
@@ -85,11 +82,6 @@ async def wish_by_hand(
         await store.wish("hand", wishes)
 
 
-def _target(watched: Watched) -> Target:
-    """The target of a watch."""
-    return parse_target(watched.key)
-
-
 def _wish(
     target: Target,
     every: Every | None,
@@ -99,6 +91,8 @@ def _wish(
 ) -> Wish:
     if state is None:
         return Wish(target.fold, target.key, account, every)
+    if state.watch is not None:
+        account = state.watch.account  # it may have moved, and who moved it brings it back
     due = None
     if every is not None and state.last_attempt is not None:
         # A shorter interval counts from the last poll, but not before what the server asked for.
@@ -109,8 +103,3 @@ def _wish(
     elif every is not None:
         due = state.next_due
     return Wish(state.id, state.key, account, every, due)
-
-
-async def _in_parts(store: WriteStore, side: Side, wishes: Sequence[Wish]) -> None:
-    for at in range(0, len(wishes), _AT_ONCE):
-        await store.wish(side, wishes[at : at + _AT_ONCE])

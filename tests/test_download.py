@@ -13,8 +13,7 @@ from typing import Any
 import pytest
 
 from fetcher.assets import Asset, assets_of
-from fetcher.demo import GithubUser
-from fetcher.demo.assets import AssetFault, AssetHost
+from fetcher.demo import Fault, GithubUser, Logged
 from fetcher.download import Result, ResultKind
 from fetcher.errors import (
     FetcherError,
@@ -36,20 +35,41 @@ from tests.world import SILENT, World, open_world
 REPO = "acme/tool"
 KEY = f"github:{REPO}"
 BYTES = random.Random(7).randbytes(3_000_000)
+# Requests to the host that has the bytes, as faults know them.
+OBJECTS = "^GET /objects/"
+
+
+def instead(body: bytes, *, times: int | None, status: int = 200, **headers: str) -> Fault:
+    """Other bytes than those that are asked for, as a file."""
+    kind = {"Content-Type": "application/octet-stream", **headers}
+    return Fault(OBJECTS, "status", times, status=status, body=body, headers=kind)
+
+
+def cut(after: int, *, times: int | None = 1) -> Fault:
+    """The connection breaks when so many bytes of the answer have been sent."""
+    return Fault(OBJECTS, "truncate", times, after=after)
+
+
+def refused(*, times: int | None = None, status: int = 503) -> Fault:
+    return Fault(OBJECTS, "status", times, status=status)
 
 
 class Downloads:
     """A repository with a release, and a folder."""
 
-    def __init__(self, world: World, host: AssetHost, folder: Path) -> None:
+    def __init__(self, world: World, folder: Path) -> None:
         self.world = world
-        self.host = host
+        self.faults = world.upstream.faults
         self.folder = folder
         self.github = world.upstream.github
         self.progress: list[tuple[str, int]] = []
         self.release = self.github.add_release(
             (self.github.add_repository(REPO)).full_name, "v1", published_at="2026-01-01T00:00:00Z"
         )
+
+    def objects(self) -> list[Logged]:
+        """What the host that has the bytes was asked for."""
+        return self.world.upstream.requests("github", "/objects/")
 
     def add(self, name: str = "tool.bin", content: bytes = BYTES, **more: Any) -> None:
         self.github.add_asset(REPO, "v1", {"name": name, "content": content, **more})
@@ -101,9 +121,7 @@ async def downloads(tmp_path: Path) -> AsyncIterator[Downloads]:
     folder = tmp_path / "to"
     folder.mkdir()
     async with open_world(tmp_path) as world:
-        host = AssetHost(world.upstream.github)
-        async with host.serve():
-            yield Downloads(world, host, folder)
+        yield Downloads(world, folder)
 
 
 def error_of(result: Result, kind: type[FetcherError]) -> str:
@@ -139,45 +157,42 @@ async def test_the_token_goes_to_the_api_alone(downloads: Downloads) -> None:
     (asked,) = downloads.world.upstream.requests("github", "releases/assets")
     assert asked.headers["Authorization"] == "Bearer t1"
     assert asked.headers["Accept"] == "application/octet-stream"
-    assert [each.authorization for each in downloads.host.log] == [None]
+    assert ["Authorization" in each.headers for each in downloads.objects()] == [False]
 
 
 async def test_a_break_is_continued_where_it_was(downloads: Downloads) -> None:
     """With Range and If-Range, again and again as long as it comes further."""
     downloads.add()
-    downloads.host.faults = [AssetFault("", "cut", times=8, after=300_000)]
+    downloads.faults.append(cut(300_000, times=8))
     result = await downloads.one()
     assert (result.kind, downloads.read()) == (ResultKind.DOWNLOADED, BYTES)
-    log = downloads.host.log
-    assert (log[0].range, log[0].if_range) == (None, None)
+    log = downloads.objects()
+    assert not {"Range", "If-Range"} & log[0].headers.keys()
     assert len(log) == 9
     assert [each.status for each in log] == [200] + [206] * 8
-    starts = [int((each.range or "").removeprefix("bytes=")[:-1]) for each in log[1:]]
+    starts = [int(each.headers["Range"].removeprefix("bytes=")[:-1]) for each in log[1:]]
     assert starts == sorted(starts)
     assert starts[0] > 0
-    assert all(each.if_range for each in log[1:])
+    assert all(each.headers["If-Range"] for each in log[1:])
 
 
 async def test_no_progress_ends_and_the_next_run_goes_on(downloads: Downloads) -> None:
     """So many tries as the settings say; what came is kept."""
     downloads.add()
-    downloads.host.faults = [
-        AssetFault("", "cut", after=1_500_000),
-        AssetFault("", "cut", times=None, after=4_000),
-    ]
+    downloads.faults += cut(1_500_000), cut(4_000, times=None)
     told = error_of(await downloads.one(), Unreachable)
     assert "kept" in told
-    assert len(downloads.host.log) == 5
+    assert len(downloads.objects()) == 5
     assert downloads.names() == ["tool.bin.part", "tool.bin.part.json"]
-    downloads.host.faults.clear()
-    downloads.host.log.clear()
+    downloads.faults.clear()
+    downloads.world.upstream.log.clear()
     # What lay in aiohttp's buffer at the break is lost; what was taken from it is not.
     kept = (downloads.folder / "tool.bin.part").stat().st_size
     result = await downloads.one()
     assert result.resumed_from == kept > 100_000
     assert downloads.read() == BYTES
-    (asked,) = downloads.host.log
-    assert asked.range == f"bytes={result.resumed_from}-"
+    (asked,) = downloads.objects()
+    assert asked.headers["Range"] == f"bytes={result.resumed_from}-"
     assert downloads.names() == ["tool.bin"]
 
 
@@ -190,48 +205,47 @@ async def test_a_whole_part_needs_no_request(downloads: Downloads) -> None:
     part.close()
     assert (await downloads.one(assets=(asset,))).resumed_from == len(BYTES)
     assert downloads.read() == BYTES
-    assert downloads.host.log == []
+    assert downloads.objects() == []
 
 
 @pytest.mark.parametrize(
-    ("kind", "after", "expected"),
+    ("body", "expected"),
     [
-        ("wrong", 0, "sha256:"),
-        ("short", 10, f"{len(BYTES):,} bytes"),
-        ("long", 10, f"{len(BYTES):,} bytes"),
+        (BYTES[::-1], "sha256:"),
+        (BYTES[:-10], f"{len(BYTES):,} bytes"),
+        (BYTES + b"x" * 10, f"{len(BYTES):,} bytes"),
     ],
+    ids=["wrong", "short", "long"],
 )
 async def test_what_is_not_the_asset_is_asked_for_once_more(
-    downloads: Downloads, kind: Any, after: int, expected: str
+    downloads: Downloads, body: bytes, expected: str
 ) -> None:
     """Then the error says what was expected and what came, and nothing is left."""
     downloads.add()
-    downloads.host.faults = [AssetFault("", kind, times=1, after=after)]
+    downloads.faults.append(instead(body, times=1))
     assert (await downloads.one()).kind is ResultKind.DOWNLOADED
-    assert (downloads.read(), len(downloads.host.log)) == (BYTES, 2)
+    assert (downloads.read(), len(downloads.objects())) == (BYTES, 2)
     (downloads.folder / "tool.bin").unlink()
-    downloads.host.log.clear()
-    downloads.host.faults = [AssetFault("", kind, times=None, after=after)]
+    downloads.world.upstream.log.clear()
+    downloads.faults.append(instead(body, times=None))
     result = await downloads.one()
     told = error_of(result, Mismatch)
     assert isinstance(result.error, Mismatch)
     assert expected in result.error.expected
     assert result.error.expected in told
     assert result.error.came in told
-    assert (downloads.names(), len(downloads.host.log)) == ([], 2)
+    assert (downloads.names(), len(downloads.objects())) == ([], 2)
 
 
 async def test_a_spoilt_part_is_not_built_upon(downloads: Downloads) -> None:
     """Bytes that changed on disk between two runs: the whole is fetched anew."""
     downloads.add()
-    downloads.host.faults = [AssetFault("", "cut", times=None, after=1_200_000)]
     (asset,) = await downloads.assets()
-    downloads.host.faults.append(AssetFault("", "status", times=None))
-    downloads.host.faults[0].times = 1
+    downloads.faults += cut(1_200_000), refused()
     error_of(await downloads.one(assets=(asset,)), Unreachable)
     with (downloads.folder / "tool.bin.part").open("r+b") as file:
         file.write(b"spoilt")
-    downloads.host.faults.clear()
+    downloads.faults.clear()
     result = await downloads.one(assets=(asset,))
     assert (result.kind, result.resumed_from) == (ResultKind.DOWNLOADED, 0)
     assert downloads.read() == BYTES
@@ -241,12 +255,12 @@ async def test_a_web_page_is_no_asset(downloads: Downloads) -> None:
     """Though it comes with status 200; one that is meant to be a page is taken."""
     downloads.add()
     downloads.add("manual.html", b"<!doctype html><p>Hello", content_type="text/html")
-    downloads.host.faults = [AssetFault("tool", "html", times=None)]
+    downloads.faults.append(Fault(f"{OBJECTS}.*tool", "garbage", times=None))
     results = await downloads.get()
     assert "web page" in error_of(results["tool.bin"], Malformed)
     assert results["manual.html"].kind is ResultKind.DOWNLOADED
     assert downloads.names() == ["manual.html"]
-    downloads.host.faults = [AssetFault("tool", "html")]
+    downloads.faults[:] = [Fault(f"{OBJECTS}.*tool", "garbage")]
     assert (await downloads.get())["tool.bin"].kind is ResultKind.DOWNLOADED
 
 
@@ -305,13 +319,13 @@ async def test_what_is_there_is_left_alone(downloads: Downloads) -> None:
     assert "--clobber" in told
     assert (await downloads.one(existing="skip")).kind is ResultKind.SKIPPED
     assert file.read_bytes() == b"mine"
-    assert downloads.host.log == []
+    assert downloads.objects() == []
     assert (await downloads.one(existing="replace")).kind is ResultKind.DOWNLOADED
     assert file.read_bytes() == BYTES
-    downloads.host.log.clear()
+    downloads.world.upstream.log.clear()
     for existing in ("refuse", "replace"):
         assert (await downloads.one(existing=existing)).kind is ResultKind.PRESENT
-    assert downloads.host.log == []
+    assert downloads.objects() == []
     assert downloads.names() == ["tool.bin"]
 
 
@@ -404,18 +418,20 @@ async def test_several_at_once_and_no_more(
 
     for number in range(12):
         downloads.add(f"f{number}", BYTES[: 70_000 + number])
-    downloads.host.gate = asyncio.Event()
     assets = await downloads.assets()
-    monkeypatch.setattr(Budget, "charge", note)
+    downloads.faults.append(Fault(OBJECTS, "hang", times=None, after=1))
     running = asyncio.create_task(downloads.get(assets=assets, at_once=3))
     async with asyncio.timeout(20):
-        while downloads.host.at_once < 3:
+        while len(downloads.objects()) < 3:
             await asyncio.sleep(0.01)
     await asyncio.sleep(0.1)
-    downloads.host.gate.set()
-    results = await running
+    assert len(downloads.objects()) == 3, "none of them has ended"
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+    downloads.faults.clear()
+    monkeypatch.setattr(Budget, "charge", note)
+    results = await downloads.get(assets=assets, at_once=3)
     assert {each.kind for each in results.values()} == {ResultKind.DOWNLOADED}
-    assert downloads.host.most_at_once == 3
     # By when they were sent: on this clock a request may arrive long after.
     assert len(sent) == 12
     assert all(later - sooner > 0.999 for sooner, later in zip(sent, sent[2:], strict=False))
@@ -426,7 +442,7 @@ async def test_cancelled_it_keeps_what_came(downloads: Downloads) -> None:
     """At any moment; the next run goes on from there."""
     downloads.add()
     (asset,) = await downloads.assets()
-    downloads.host.faults = [AssetFault("", "hang", after=700_000)]
+    downloads.faults.append(Fault(OBJECTS, "hang", after=700_000))
     far = asyncio.Event()
 
     def note(asset: Asset, size: int) -> None:
@@ -447,19 +463,16 @@ async def test_cancelled_it_keeps_what_came(downloads: Downloads) -> None:
 async def test_a_part_of_a_replaced_asset_is_not_continued(downloads: Downloads) -> None:
     """Same name and size, another version: from the beginning."""
     downloads.add()
-    downloads.host.faults = [
-        AssetFault("", "cut", after=1_500_000),
-        AssetFault("", "status", times=None),
-    ]
+    downloads.faults += cut(1_500_000), refused()
     error_of(await downloads.one(), Unreachable)
     assert (downloads.folder / "tool.bin.part").stat().st_size > 100_000
-    downloads.host.faults.clear()
-    downloads.host.log.clear()
+    downloads.faults.clear()
+    downloads.world.upstream.log.clear()
     new = BYTES[::-1]
     downloads.github.replace_asset(REPO, "v1", "tool.bin", new)
     assert (await downloads.one()).resumed_from == 0
     assert downloads.read() == new
-    assert [each.range for each in downloads.host.log] == [None]
+    assert ["Range" in each.headers for each in downloads.objects()] == [False]
 
 
 @pytest.mark.parametrize("told", [True, False], ids=["digest", "no digest"])
@@ -471,12 +484,9 @@ async def test_other_bytes_behind_the_same_asset_are_not_mixed_in(
     (asset,) = await downloads.assets()
     if not told:
         asset = replace(asset, digest=None)
-    downloads.host.faults = [
-        AssetFault("", "cut", after=1_500_000),
-        AssetFault("", "status", times=None),
-    ]
+    downloads.faults += cut(1_500_000), refused()
     error_of(await downloads.one(assets=(asset,)), Unreachable)
-    downloads.host.faults.clear()
+    downloads.faults.clear()
     new = BYTES[::-1]
     downloads.release.assets[0].content = new
     result = await downloads.one(assets=(asset,))
@@ -487,38 +497,37 @@ async def test_other_bytes_behind_the_same_asset_are_not_mixed_in(
         assert (result.resumed_from, downloads.read()) == (0, new)
 
 
+SPAN = {"Content-Range": f"bytes 0-{len(BYTES) - 1}/{len(BYTES)}"}
+
+
 @pytest.mark.parametrize(
     "fault",
     [
-        AssetFault("", "no_range", times=None),
-        AssetFault("", "wrong_range", times=None),
-        AssetFault("", "status", status=416),
+        lambda: instead(BYTES, times=None),
+        lambda: instead(BYTES, times=1, status=206, **SPAN),
+        lambda: refused(times=1, status=416),
     ],
-    ids=lambda each: each.kind,
+    ids=["ignored", "another", "refused"],
 )
 async def test_a_server_that_does_not_continue_is_asked_for_all(
-    downloads: Downloads, fault: AssetFault
+    downloads: Downloads, fault: Callable[[], Fault]
 ) -> None:
     """It ignores Range, answers another one, or refuses it."""
     downloads.add()
-    downloads.host.faults = [AssetFault("", "cut", after=1_500_000), fault]
+    downloads.faults += cut(1_500_000), fault()
     result = await downloads.one()
     assert (result.kind, result.resumed_from) == (ResultKind.DOWNLOADED, 0)
     assert downloads.read() == BYTES
-    fault.applied = 0
 
 
 async def test_a_server_that_never_continues_does_not_go_on_forever(downloads: Downloads) -> None:
     """Every try brings as much, and none more than the first."""
     downloads.add()
     (asset,) = await downloads.assets()
-    downloads.host.faults = [
-        AssetFault("", "cut", after=200_000),
-        AssetFault("", "wrong_range"),
-        AssetFault("", "cut", times=None, after=200_000),
-    ]
+    another = instead(BYTES, times=1, status=206, **SPAN)
+    downloads.faults += cut(200_000), another, cut(200_000, times=None)
     error_of(await downloads.one(assets=(asset,)), Unreachable)
-    assert len(downloads.host.log) < 20
+    assert len(downloads.objects()) < 20
 
 
 async def test_an_address_that_has_run_out_is_asked_for_again(downloads: Downloads) -> None:
@@ -526,7 +535,7 @@ async def test_an_address_that_has_run_out_is_asked_for_again(downloads: Downloa
     downloads.github.tokens = {"t1": GithubUser("one")}
     downloads.world.overrides["github.token"] = "t1"
     downloads.add()
-    downloads.host.faults = [AssetFault("", "status", times=2, status=403)]
+    downloads.faults.append(refused(times=2, status=403))
     assert (await downloads.one()).kind is ResultKind.DOWNLOADED
     assert len(downloads.world.upstream.requests("github", "releases/assets")) == 3
 
@@ -579,7 +588,7 @@ async def test_downloads_go_on_beside_a_daemon(downloads: Downloads) -> None:
     (downloads.folder / "tool.bin").unlink()
     async with held(downloads.world, "downloads:github:anonymous"):
         error_of(await downloads.one(assets=assets, wait=1), AccountBusy)
-        assert len(downloads.host.log) == 1
+        assert len(downloads.objects()) == 1
 
 
 async def test_what_the_pollers_limit_says_holds_for_downloads(downloads: Downloads) -> None:

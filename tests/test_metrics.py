@@ -17,7 +17,8 @@ def used() -> Metrics:
     metrics.polled("elsewhere", "nonsense", -1.0, None)
     metrics.stored("release", "added", 3)
     metrics.requests("github:anonymous", 2)
-    metrics.account("github:anonymous", leading=True, remaining=7, closed_seconds=0.0, under_way=4)
+    metrics.account("github:anonymous", leading=True, closed_seconds=0.0, under_way=4)
+    metrics.quota("github:anonymous", "rest", (7, 60, 1_764_000_000.0))
     metrics.store(up=True)
     metrics.store_failure()
     metrics.restarted("pulse")
@@ -38,7 +39,12 @@ def test_what_was_counted_is_rendered() -> None:
         'fetcher_polls_total{outcome="other",upstream="other"} 1.0',
         'fetcher_records_total{change="added",kind="release"} 3.0',
         'fetcher_requests_total{account="github:anonymous"} 2.0',
-        'fetcher_account_remaining_requests{account="github:anonymous"} 7.0',
+        'fetcher_account_quota_remaining{account="github:anonymous",resource="rest"} 7.0',
+        'fetcher_account_quota_limit{account="github:anonymous",resource="rest"} 60.0',
+        (
+            "fetcher_account_quota_reset_timestamp_seconds"
+            '{account="github:anonymous",resource="rest"} 1.764e+09'
+        ),
         'fetcher_poll_lateness_seconds_sum{upstream="github"} 3.0',
         "fetcher_store_up 1.0",
         'fetcher_webhooks_total{event="release",result="accepted"} 1.0',
@@ -50,10 +56,20 @@ def test_what_was_counted_is_rendered() -> None:
     assert content_type.startswith("application/openmetrics-text")
 
 
+def test_a_quota_that_is_not_known_any_more_is_not_told() -> None:
+    """After its reset, until the next answer tells of a new one; and one that never was."""
+    metrics = used()
+    metrics.quota("github:anonymous", "graphql", None)
+    metrics.quota("github:anonymous", "rest", None)
+    text = metrics.render("")[0].decode()
+    assert "fetcher_account_quota_remaining{" not in text
+
+
 def test_no_label_names_a_target() -> None:
     """There may be millions of them."""
     text = used().render("")[0].decode()
     bounded = {"upstream", "outcome", "kind", "change", "account", "task", "result", "event"}
+    bounded.add("resource")
     for family in text_string_to_metric_families(text):
         for sample in family.samples:
             assert set(sample.labels) <= bounded | {"le", "version"}

@@ -1,19 +1,20 @@
 """Targets leave an account that cannot poll, and come back to it."""
 
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 
-from fetcher.accounts import Account, Homes
-from fetcher.errors import Unauthorized
+from fetcher.accounts import Homes
 from fetcher.gate import Gate
-from fetcher.models import Chunk, Due, Known, Outcome, OutcomeKind, Wish
+from fetcher.models import Every, Failure, OutcomeKind, Wish
 from fetcher.moves import Mover
 from fetcher.policy.budget import github_budget
+from fetcher.standing import Standing
 from fetcher.store import WriteStore, open_store
 from fetcher.targets import Target
+from fetcher.watches import apply_file, wish_by_hand
 from tests.clock import FakeClock
 from tests.store.build import state, take
 from tests.stores import store_url
@@ -25,35 +26,35 @@ NAMES = [f"github:a/r{n}" for n in range(40)]
 KEYS = ("github:one", "github:two", "github:three")
 
 
-class Reachable:
-    """A source that says whether its credentials are good."""
-
-    def __init__(self) -> None:
-        self.refused = False
-        self.asked = 0
-
-    async def reach(self) -> str:
-        self.asked += 1
-        if self.refused:
-            raise Unauthorized("bad credentials", whole_account=True)
-        return "fine"
-
-    def poll(self, due: Sequence[Due], known: Known) -> AsyncGenerator[Chunk | Outcome, None]:
-        raise NotImplementedError
-
-
 class Stage:
     """Three accounts and forty watched repositories, one of them private."""
 
     def __init__(self, store: WriteStore, clock: FakeClock) -> None:
         self.store = store
         self.clock = clock
-        self.sources = {key: Reachable() for key in KEYS}
-        self.gates = {key: Gate(key, github_budget(), clock, in_flight=1) for key in KEYS}
-        accounts = {key: Account(key, "github", self.gates[key], self.sources[key]) for key in KEYS}
         self.homes = Homes({"github": KEYS, "ncbi": ()})
         self.woken: list[str] = []
-        self.mover = Mover(store, self.homes, accounts, clock, SILENT, self.woken.append)
+        self.mover = self.replica()
+
+    def replica(self, *keys: str) -> Mover:
+        """The mover of a process, by default with the accounts of all others."""
+        homes = Homes({"github": keys or KEYS, "ncbi": ()})
+        return Mover(self.store, homes, self.clock, SILENT, self.woken.append)
+
+    async def limit(self, account: str, seconds: float, *, refused: bool = False) -> Standing:
+        """Its leader learns so, and leaves word of it with the lease."""
+        gate = Gate(account, github_budget(), self.clock, in_flight=1)
+        standing = Standing(gate, self.clock, lambda low, high: high, SILENT)
+        if refused:
+            standing.learn(state(failure=Failure("bad credentials", whole_account=True)))
+        else:
+            gate.limited(seconds, named=True)
+        await self.tell(account, standing)
+        return standing
+
+    async def tell(self, account: str, standing: Standing) -> None:
+        lease = await take(self.store, account)
+        await self.store.release(lease, standing.dump())
 
     async def watch(self) -> None:
         lease = await take(self.store, "github:x")
@@ -92,10 +93,10 @@ async def test_a_limited_account_loses_its_targets_until_it_is_free(stage: Stage
     """Spread over the others; the private one stays, and nobody else's move."""
     before = await stage.where()
     limited = before[NAMES[0]]
-    stage.gates[limited].limited(60.0, named=True)
+    await stage.limit(limited, 60.0)
     await stage.mover.look()
     assert await stage.where() == before, "a short limit is waited out"
-    stage.gates[limited].limited(1800.0, named=True)
+    await stage.limit(limited, 1800.0)
     await stage.mover.look()
     moved = await stage.where()
     for name in NAMES:
@@ -114,22 +115,76 @@ async def test_a_limited_account_loses_its_targets_until_it_is_free(stage: Stage
     assert await stage.where() == before
 
 
-async def test_refused_credentials_are_tried_again(stage: Stage) -> None:
-    """By a question that costs nothing, now and then."""
+async def test_refused_credentials_move_and_come_back(stage: Stage) -> None:
+    """For as long as the account's leader says so; and not for ever without a leader."""
     before = await stage.where()
     refused = before[NAMES[1]]
-    stage.sources[refused].refused = True
-    stage.mover.refused(refused)
+    standing = await stage.limit(refused, 0.0, refused=True)
     await stage.mover.look()
     assert list((await stage.where()).values()).count(refused) <= 1
-    for _ in range(20):
-        stage.clock.advance(60.0)
-        await stage.mover.look()
-    assert 1 <= stage.sources[refused].asked <= 3
-    stage.sources[refused].refused = False
-    stage.clock.advance(601.0)
+    standing.learn(state(outcome=OutcomeKind.UNCHANGED, failure=None))
+    await stage.tell(refused, standing)
     await stage.mover.look()
     assert await stage.where() == before
+    await stage.limit(refused, 0.0, refused=True)
+    await stage.mover.look()
+    stage.clock.advance(1801.0)
+    await stage.mover.look()
+    assert await stage.where() == before
+
+
+async def test_no_replica_takes_back_what_another_has_moved(stage: Stage) -> None:
+    """A restart and a reload, of whoever does not lead the account, find it as it is."""
+    before = await stage.where()
+    limited = before[NAMES[0]]
+    await stage.limit(limited, 1800.0)
+    await stage.mover.look()
+    moved = await stage.where()
+    assert moved != before
+    other = stage.replica()
+    await reload(stage, other)
+    assert await stage.where() == moved
+    stage.woken.clear()
+    await other.look()
+    assert (await stage.where(), stage.woken) == (moved, [])
+    stage.clock.advance(1801.0)
+    await other.look()
+    assert await stage.where() == before, "whichever replica sees it first"
+
+
+async def test_what_is_typed_leaves_a_target_where_it_was_moved_to(stage: Stage) -> None:
+    """Beside the daemon."""
+    limited = (await stage.where())[NAMES[1]]
+    await stage.limit(limited, 1800.0)
+    await stage.mover.look()
+    moved = await stage.where()
+    target = Target.of(NAMES[1])
+    await wish_by_hand(stage.store, [target], 30.0, stage.homes.of, lambda state: 30.0)
+    assert await stage.where() == moved
+
+
+async def test_accounts_come_and_go_with_the_settings(stage: Stage) -> None:
+    """A private repository stays as long as its account is there."""
+    before = await stage.where()
+    gone = before[NAMES[0]]
+    left = [key for key in KEYS if key != gone]
+    fewer = stage.replica(*left)
+    await reload(stage, fewer)
+    moved = await stage.where()
+    assert gone not in moved.values()
+    assert all(moved[name] == before[name] for name in NAMES if before[name] != gone)
+    await reload(stage, stage.mover)
+    again = await stage.where()
+    assert again[NAMES[0]] == moved[NAMES[0]] != gone
+    assert {name: again[name] for name in NAMES[1:]} == {n: before[n] for n in NAMES[1:]}
+
+
+async def reload(stage: Stage, mover: Mover) -> None:
+    """As the daemon does it at a start and on SIGHUP."""
+    await mover.learn()
+    wanted: dict[Target, Every] = {Target.of(name): 60.0 for name in NAMES[:20]}
+    await apply_file(stage.store, wanted, mover.home, lambda state: 60.0)
+    await mover.settle()
 
 
 async def test_what_waits_for_the_account_alone_is_due_at_once(stage: Stage) -> None:
@@ -144,7 +199,8 @@ async def test_what_waits_for_the_account_alone_is_due_at_once(stage: Stage) -> 
     late = now + timedelta(hours=10)
     failed = replace(old, outcome=OutcomeKind.UNAUTHORIZED, last_attempt=now, next_due=late)
     assert not await stage.store.save_targets(lease, [failed])
-    stage.mover.refused(refused)
+    await stage.store.release(lease, {})
+    await stage.limit(refused, 0.0, refused=True)
     await stage.mover.look()
     found = await stage.store.target(name)
     assert found is not None
@@ -155,7 +211,7 @@ async def test_what_waits_for_the_account_alone_is_due_at_once(stage: Stage) -> 
 async def test_where_all_are_away_nothing_moves(stage: Stage) -> None:
     """There is nowhere to go."""
     before = await stage.where()
-    for gate in stage.gates.values():
-        gate.limited(1800.0, named=True)
+    for account in KEYS:
+        await stage.limit(account, 1800.0)
     await stage.mover.look()
     assert await stage.where() == before

@@ -2,8 +2,9 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, cast
 
@@ -17,8 +18,6 @@ from fetcher.models import (
     Known,
     Outcome,
     OutcomeKind,
-    PollRequest,
-    PollResult,
     Wish,
 )
 from fetcher.nudge import Nudger
@@ -28,7 +27,7 @@ from fetcher.targets import Target, parse_target
 from tests.clock import StillClock, Working
 from tests.store.build import batch, release, state, take
 from tests.stores import store_url
-from tests.test_scheduler import ACCOUNT, Stage, Upstream
+from tests.test_scheduler import ACCOUNT, Stage, Upstream, record
 from tests.world import SILENT
 
 __all__ = ["store_url"]
@@ -52,27 +51,18 @@ async def store(store_url: str, clock: StillClock) -> AsyncIterator[WriteStore]:
 class Post:
     """A nudger, and whom it woke."""
 
-    def __init__(self, store: WriteStore, clock: StillClock) -> None:
+    def __init__(self, store: WriteStore) -> None:
         self.woken: list[str] = []
         shield = Shield(lambda error: None)
-        self.nudger = Nudger(store, shield, clock, SILENT, self.woken.append)
+        self.nudger = Nudger(store, shield, SILENT, self.woken.append)
 
     async def tell(self, *names: Target, id_: int = ID, full: bool = False) -> bool:
         return await self.nudger.poll_now(id_, names, full=full)
 
-    @asynccontextmanager
-    async def looking(self) -> AsyncIterator[None]:
-        task = asyncio.create_task(self.nudger.run())
-        try:
-            yield
-        finally:
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
-
 
 @pytest.fixture
-def post(store: WriteStore, clock: StillClock) -> Post:
-    return Post(store, clock)
+def post(store: WriteStore) -> Post:
+    return Post(store)
 
 
 async def watch(store: WriteStore, *targets: Target, account: str = "a") -> None:
@@ -87,11 +77,6 @@ async def known(store: WriteStore, *targets: Target, **more: Any) -> None:
     made = state(id=names[0], key=targets[0].key, names=names, **more)
     await store.save_targets(lease, [replace(made, watch=first.watch if first else None)])
     await store.release(lease, {})
-
-
-async def answer(store: WriteStore, request: PollRequest, changed: int) -> None:
-    results = {key: PollResult("id", changed) for key in request.targets}
-    await store.answer(request, results)
 
 
 async def test_a_request_for_the_leader_of_its_account(store: WriteStore, post: Post) -> None:
@@ -166,55 +151,23 @@ async def test_a_burst_leaves_one_request(store: WriteStore, post: Post) -> None
     assert len(post.woken) < 12, "most of them shared a write"
 
 
-async def test_what_found_nothing_is_repeated_once(
-    store: WriteStore, post: Post, clock: StillClock
-) -> None:
-    """Ten seconds later, for GitHub may list a change later than it tells of it."""
+async def test_however_many_replicas_hear_of_it(store: WriteStore) -> None:
+    """One request between them: the last of them asks, and in full if one of them did."""
     await watch(store, A)
-    async with post.looking():
-        await post.tell(A, full=True)
-        (first,) = await store.asked("a")
-        await answer(store, first, 0)
-        at = clock.monotonic()
-        while not (requests := await store.asked("a")):
-            await clock.sleep(0.5)
-        assert 9 <= clock.monotonic() - at <= 14
-        assert requests[0].full
-        assert await store.request(first.id) is None, "what was answered is taken away"
-        await answer(store, requests[0], 0)
-        await clock.sleep(60)
-        assert not await store.asked("a")
-        assert await store.request(requests[0].id) is None
+    posts = [Post(store) for _ in range(5)]
+    told = [post.tell(A, full=number == 1) for number, post in enumerate(posts) for _ in range(4)]
+    assert all(await asyncio.gather(*told))
+    (request,) = await store.asked("a")
+    assert (request.targets, request.full) == ((A.key,), True)
 
 
-async def test_what_found_something_is_not_repeated(
-    store: WriteStore, post: Post, clock: StillClock
-) -> None:
+async def test_an_account_that_lost_the_target_loses_its_request(store: WriteStore) -> None:
+    """What is told after a move goes to the account that polls it now."""
     await watch(store, A)
-    async with post.looking():
-        await post.tell(A)
-        (request,) = await store.asked("a")
-        await answer(store, request, 1)
-        await clock.sleep(60)
-        assert not await store.asked("a")
-        assert await store.request(request.id) is None
-
-
-async def test_a_limit_is_waited_for(store: WriteStore, post: Post, clock: StillClock) -> None:
-    """What could not be polled is asked for again when GitHub wants to be asked."""
-    await watch(store, A)
-    async with post.looking():
-        await post.tell(A, full=True)
-        (request,) = await store.asked("a")
-        now = await store.now()
-        later = now.replace(microsecond=0).timestamp() + 300
-        retry_at = type(now).fromtimestamp(later, now.tzinfo)
-        await known(store, A, failure=Failure("later", retry_at=retry_at))
-        await answer(store, request, 0)
-        at = clock.monotonic()
-        while not await store.asked("a"):
-            await clock.sleep(5)
-        assert 280 <= clock.monotonic() - at <= 320
+    assert await Post(store).tell(A)
+    await watch(store, A, account="b")
+    assert await Post(store).tell(A)
+    assert (len(await store.asked("a")), len(await store.asked("b"))) == (0, 1)
 
 
 async def test_a_store_that_fails_is_told_of(tmp_path: Path, clock: StillClock) -> None:
@@ -227,17 +180,15 @@ async def test_a_store_that_fails_is_told_of(tmp_path: Path, clock: StillClock) 
             raise StoreUnavailable("gone", "tests")
 
     async with await open_store(f"sqlite:///{tmp_path}/s.db", clock=clock) as inner:
-        post = Post(cast("WriteStore", Working(inner, clock, fails)), clock)
+        post = Post(cast("WriteStore", Working(inner, clock, fails)))
         await watch(inner, A)
-        async with post.looking():
+        await post.tell(A)
+        down = True
+        with pytest.raises(StoreUnavailable):
             await post.tell(A)
-            down = True
-            with pytest.raises(StoreUnavailable):
-                await post.tell(A)
-            await clock.sleep(30)
-            down = False
-            assert await post.tell(A)
-            assert len(await inner.asked("a")) == 1
+        down = False
+        assert await post.tell(A)
+        assert len(await inner.asked("a")) == 1
 
 
 # With a leader
@@ -251,12 +202,18 @@ class Doors(Upstream):
         self.open = asyncio.Event()
         self.open.set()
         self.full: list[bool] = []
+        self.body: str | None = None
 
     async def poll(self, due: Sequence[Due], known: Known) -> AsyncGenerator[Chunk | Outcome, None]:
         self.asked.append((self._clock.monotonic(), [each.target.key for each in due]))
         self.full += [each.full for each in due]
         await self.open.wait()
         for each in due:
+            if self.body is not None:
+                yield Chunk(each.target, "release", (record(each.target.key, self.body),))
+            if each.target.key in self.answers:
+                yield self.answers[each.target.key](each)
+                continue
             yield Outcome(
                 each.target,
                 each.target,
@@ -281,8 +238,8 @@ async def test_what_is_told_during_a_poll_leads_to_another(stage: Stage) -> None
     source = cast("Doors", stage.source)
     source.open.clear()
     await stage.watch(A.key, every=86_400.0)
-    post = Post(stage.store, stage.clock)
-    async with stage.led() as leader, post.looking():
+    post = Post(stage.store)
+    async with stage.led() as leader:
         await stage.until(lambda: len(source.asked) == 1)
         for number in range(50):
             assert await post.tell(A, full=number == 7)
@@ -295,7 +252,64 @@ async def test_what_is_told_during_a_poll_leads_to_another(stage: Stage) -> None
         assert source.full == [False, True]
         await stage.passes(60)
         assert source.full == [False, True, True], "once more, for it found nothing"
+        first, second = source.asked[1:]
+        assert 9 <= second[0] - first[0] <= 14
         assert not await stage.store.asked(ACCOUNT)
+
+
+async def test_what_found_something_is_not_repeated(stage: Stage) -> None:
+    """GitHub lists already what it told of."""
+    source = cast("Doors", stage.source)
+    source.body = "one"
+    await stage.watch(A.key, every=86_400.0)
+    async with stage.led() as leader:
+        await stage.until(lambda: bool(stage.polled()))
+        source.body = "two"
+        await Post(stage.store).tell(A)
+        leader.wake()
+        await stage.until(lambda: len(source.asked) == 2)
+        await stage.passes(60)
+        assert len(source.asked) == 2
+        assert not await stage.store.asked(ACCOUNT)
+
+
+async def test_the_repeat_outlives_who_was_to_make_it(stage: Stage) -> None:
+    """It lies in the store: whoever leads next makes it, and makes it once."""
+    source = cast("Doors", stage.source)
+    await stage.watch(A.key, every=86_400.0)
+    async with stage.led() as leader:
+        await stage.until(lambda: bool(stage.polled()))
+        await Post(stage.store).tell(A, full=True)
+        leader.wake()
+        await stage.until(lambda: len(source.asked) == 2)
+        await stage.passes(1)
+    async with stage.led():
+        await stage.passes(60)
+    assert source.full == [False, True, True]
+    async with stage.led():
+        await stage.passes(60)
+    assert len(source.asked) == 3
+
+
+async def test_the_repeat_waits_for_a_limit(stage: Stage) -> None:
+    """What could not be polled is asked for again when GitHub wants to be asked."""
+    source = cast("Doors", stage.source)
+    await stage.watch(A.key, every=86_400.0)
+    async with stage.led() as leader:
+        await stage.until(lambda: bool(stage.polled()))
+        later = await stage.store.now() + timedelta(seconds=300)
+
+        def refuse(due: Due) -> Outcome:
+            failure = Failure("later", retry_at=later)
+            return Outcome(due.target, due.target, OutcomeKind.RATE_LIMITED, failure)
+
+        source.answers[A.key] = refuse
+        await Post(stage.store).tell(A)
+        leader.wake()
+        await stage.until(lambda: len(source.asked) == 2)
+        source.answers.clear()
+        await stage.until(lambda: len(source.asked) == 3)
+        assert 280 <= source.asked[2][0] - source.asked[1][0] <= 320
 
 
 async def test_what_a_dead_process_promised_is_kept(stage: Stage) -> None:
@@ -304,7 +318,7 @@ async def test_what_a_dead_process_promised_is_kept(stage: Stage) -> None:
     await stage.watch(A.key, every=86_400.0)
     async with stage.led():
         await stage.until(lambda: bool(stage.polled()))
-    assert await Post(stage.store, stage.clock).tell(A, full=True)
+    assert await Post(stage.store).tell(A, full=True)
     async with stage.led():
         await stage.until(lambda: len(source.asked) == 2)
     assert source.full == [False, True]

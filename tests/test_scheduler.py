@@ -1,17 +1,18 @@
 """The leader of an account: what is due is polled, oldest first, and nobody starves."""
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, cast
 
 import pytest
 
 from fetcher.config import Settings
-from fetcher.errors import StoreError, StoreFull, StoreUnavailable
+from fetcher.errors import StoreError, StoreFull, StoreUnavailable, Unauthorized
 from fetcher.gate import Gate
 from fetcher.models import (
     Chunk,
@@ -24,7 +25,7 @@ from fetcher.models import (
     TargetState,
     Wish,
 )
-from fetcher.policy.budget import Budget
+from fetcher.policy.budget import Budget, Quota
 from fetcher.policy.digest import digest
 from fetcher.refresh import Event, Polled
 from fetcher.scheduler import Leader, Pace
@@ -49,6 +50,14 @@ class Upstream:
         self.hanging: set[str] = set()
         self.bodies: dict[str, str] = {}
         self.bug: Exception | None = None
+        self.refuses = False
+        self.reached = 0
+
+    async def reach(self) -> str:
+        self.reached += 1
+        if self.refuses:
+            raise Unauthorized("bad credentials", whole_account=True)
+        return "fine"
 
     async def poll(self, due: Sequence[Due], known: Known) -> AsyncGenerator[Chunk | Outcome, None]:
         self.asked.append((self._clock.monotonic(), [each.target.key for each in due]))
@@ -95,7 +104,13 @@ class Watcher:
         self.events.append(event)
 
     def account(
-        self, account: str, *, leading: bool, under_way: int, closed: float, left: int | None
+        self,
+        account: str,
+        *,
+        leading: bool,
+        under_way: int = 0,
+        closed: float = 0.0,
+        quotas: Mapping[str, Quota] = MappingProxyType({}),
     ) -> None:
         self.leading, self.closed = leading, closed
         self.most = max(self.most, under_way)

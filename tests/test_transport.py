@@ -15,11 +15,12 @@ import pytest
 from aiohttp import web
 from aiohttp.client_reqrep import ClientResponse
 
+from fetcher.border import HttpSettings, translate
 from fetcher.errors import Malformed, NotFound, RateLimited, Refused, Unreachable
 from fetcher.gate import Gate, Wait
 from fetcher.policy.budget import Budget
 from fetcher.policy.verdict import Accept, judge_github
-from fetcher.transport import HttpSettings, Request, Response, Transport, translate
+from fetcher.transport import Request, Response, Transport
 from tests.clock import FakeClock
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]

@@ -54,12 +54,13 @@ async def test_the_list_follows_the_file(store: WriteStore) -> None:
     assert await store.target(A.fold) is not None, "what is known of it stays"
 
 
-async def test_targets_move_when_accounts_come_and_go(store: WriteStore) -> None:
-    """Those of the file and those by hand."""
+async def test_what_is_watched_stays_on_its_account(store: WriteStore) -> None:
+    """It may have moved there; a target that is new goes home."""
     await apply(store, {A: 60.0})
     await wish_by_hand(store, [B], 60.0, lambda target: "one", lambda state: 60.0)
-    assert await apply(store, {A: 60.0}, home="two") == Applied(0, 1, 0)
-    assert {each.account for each in (await watches(store)).values()} == {"two"}
+    assert await apply(store, {A: 30.0, B: 60.0, C: 60.0}, home="two") == Applied(1, 2, 0)
+    accounts = {key: watch.account for key, watch in (await watches(store)).items()}
+    assert accounts == {"github:A/a": "one", "github:b/b": "one", C.key: "two"}
 
 
 async def test_a_watch_by_hand_outlives_the_file(store: WriteStore) -> None:

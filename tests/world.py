@@ -42,6 +42,7 @@ class World:
             "ncbi.email": "tests@example.org",
         }
         self.events: list[Event] = []
+        self.moves: list[str] = []
 
     @property
     def settings(self) -> Settings:
@@ -71,7 +72,12 @@ class World:
                 uniform=lambda low, high: low,
             )
             await service.poll(
-                wanted, on_event, full=full, wait=wait, on_wait=lambda owner, seconds: None
+                wanted,
+                on_event,
+                full=full,
+                wait=wait,
+                on_wait=lambda owner, seconds: None,
+                on_move=self.moves.append,
             )
         assert set(polled) == set(wanted), "every target ends in exactly one outcome"
         return {text: polled[target] for text, target in zip(targets, wanted, strict=True)}

@@ -121,6 +121,7 @@ class _Fetch:
     wait: float
     progress: Progress
     rows: dict[Target, Row] = field(default_factory=dict)
+    moves: list[str] = field(default_factory=list)
 
     async def run(self, out: IO[str]) -> int:
         log = set_up_log(self.common.log_format, self.common.log_level)
@@ -145,6 +146,7 @@ class _Fetch:
                     full=self.options.force,
                     wait=self.wait,
                     on_wait=self.progress.account_taken,
+                    on_move=self.moves.append,
                 )
             except asyncio.CancelledError:
                 self.progress.stop()
@@ -175,6 +177,9 @@ class _Fetch:
 
     def _summary(self, rows: Sequence[Row]) -> int:
         """Failures are named always, the rest unless it shall be quiet."""
+        if not self.common.quiet:
+            for move in self.moves:
+                say(f"fetcher: {move}")
         bad = [row for row in rows if row.outcome not in _GOOD]
         for row in bad:
             say(f"fetcher: {row.asked}: {row.outcome}: {row.error}")

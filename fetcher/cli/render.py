@@ -35,7 +35,7 @@ class Format(StrEnum):
         return self in (Format.FASTA, Format.GENBANK)
 
 
-_NUMBERS = ("LENGTH", "ASSETS", "RECORDS", "CHANGED", "TAXID")
+_NUMBERS = ("LENGTH", "ASSETS", "RECORDS", "CHANGED", "TAXID", "LEFT", "LIMIT")
 _SENTENCES = ("VALUE", "FOUND")
 _ELASTIC = ("NAME", "DEFINITION", "TAG", "TARGET", "MOLECULE")
 

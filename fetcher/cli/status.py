@@ -8,6 +8,7 @@ from typing import IO, Any
 
 from fetcher.cli.render import TABLE_ROWS, Format, print_table
 from fetcher.documents import Document, time_text, to_json
+from fetcher.gate import GRAPHQL, REST
 from fetcher.models import AccountState, TargetState
 from fetcher.policy.capacity import ANONYMOUS_ACCOUNT, without_token
 from fetcher.store.protocol import ReadStore
@@ -17,6 +18,7 @@ __all__ = ["ago", "status", "target_document"]
 
 _UPSTREAMS = ("github:", "ncbi:")
 _BARE = "without_token"
+_ACCOUNTS = ("ACCOUNT", "LEADER", "PARKED UNTIL", "QUOTA", "LEFT", "LIMIT", "RESET")
 
 
 async def status(store: ReadStore, how: Format, out: IO[str]) -> int:
@@ -67,14 +69,24 @@ def target_document(state: TargetState, now: datetime) -> Document:
 
 def _account(account: AccountState) -> dict[str, Any]:
     budget = account.budget
+    # What GitHub counts apart; NCBI tells no quota.
+    parts = {GRAPHQL: budget, REST: budget[REST]} if REST in budget else {REST: budget}
     return {
         "kind": "account",
         "account": account.account,
         "leader": account.owner,
         "lease_until": account.expires_at if account.owner is not None else None,
-        "remaining": budget.get("remaining"),
-        "reset": _time(budget.get("reset")),
+        "quotas": {
+            name: {
+                "remaining": part["remaining"],
+                "limit": part.get("limit"),
+                "reset": _time(part["reset"]),
+            }
+            for name, part in parts.items()
+            if "remaining" in part
+        },
         "parked_until": _time(budget.get("parked_until")),
+        "refused": bool(budget.get("refused")),
     }
 
 
@@ -92,18 +104,9 @@ def _counted(document: Document) -> dict[str, int]:
 async def _table(
     store: ReadStore, accounts: list[dict[str, Any]], now: datetime, out: IO[str]
 ) -> None:
-    rows = [
-        (
-            each["account"],
-            each["leader"] or "nobody",
-            "-" if each["remaining"] is None else f"{each['remaining']:,}",
-            _clock(each["reset"], now),
-            _clock(each["parked_until"], now),
-        )
-        for each in accounts
-    ]
-    if rows:
-        print_table(("ACCOUNT", "LEADER", "LEFT", "RESET", "PARKED UNTIL"), rows, out)
+    lines = [line for each in accounts for line in _account_lines(each, now)]
+    if lines:
+        print_table(_ACCOUNTS, lines, out)
         out.write("\n")
     counts: Counter[str] = Counter()
     failing: list[Document] = []
@@ -127,6 +130,26 @@ async def _table(
     out.write(f"{total:,} targets, {watched:,} watched{': ' if said else ''}{said}\n")
     if repositories:
         out.write(f"{without_token(repositories)}\n")
+
+
+def _account_lines(account: dict[str, Any], now: datetime) -> list[tuple[str, ...]]:
+    """A line for each of its quotas, the first of which tells of the account, too."""
+    parked = "refused" if account["refused"] else _clock(account["parked_until"], now)
+    told = (account["account"], account["leader"] or "nobody", parked)
+    quotas = [
+        (
+            name,
+            *(_number(quota[key]) for key in ("remaining", "limit")),
+            _clock(quota["reset"], now),
+        )
+        for name, quota in account["quotas"].items()
+    ]
+    lines = quotas or [("-", "-", "-", "-")]
+    return [((*told, *line) if at == 0 else ("", "", "", *line)) for at, line in enumerate(lines)]
+
+
+def _number(value: int | None) -> str:
+    return "-" if value is None else f"{value:,}"
 
 
 def _row(document: Document, now: datetime) -> tuple[str, ...]:

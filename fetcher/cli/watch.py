@@ -15,6 +15,7 @@ from fetcher.config import load_settings, parse_every
 from fetcher.documents import to_json
 from fetcher.errors import Mistake, SettingsError, TargetError
 from fetcher.models import Every, Watch
+from fetcher.standing import away
 from fetcher.store import open_store
 from fetcher.store.protocol import ReadStore
 from fetcher.targets import Target, parse_targets
@@ -40,7 +41,12 @@ async def wish(targets: Sequence[str], every: str | None, common: Common) -> int
     timetable = Timetable(settings, random.uniform)
     async with await open_store(settings.store.url, clock=clock) as store:
         known = await store.targets_by_name([target.fold for target in wanted])
-        await wish_by_hand(store, wanted, interval, homes_of(settings).of, timetable.every)
+        gone = away(await store.accounts(), clock.time())
+
+        def home(target: Target) -> str:
+            return homes_of(settings).of(target, gone)
+
+        await wish_by_hand(store, wanted, interval, home, timetable.every)
         states = await store.targets_by_name([target.fold for target in wanted])
     code = 0
     for target in wanted:

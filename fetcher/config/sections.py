@@ -236,6 +236,7 @@ class GithubSection(Section):
     api_url: _Url = "https://api.github.com"
     token: _HeaderSecret = None
     webhook_secret: _Secret = None
+    webhook_secret_old: _Secret = None
     reconcile: _Patience = 86_400.0
     accounts: tuple[GithubEntry, ...] = ()
 
@@ -245,6 +246,12 @@ class GithubSection(Section):
         if self.api_url.endswith("/api/v3"):
             return f"{self.api_url.removesuffix('/v3')}/graphql"
         return f"{self.api_url}/graphql"
+
+    @property
+    def webhook_secrets(self) -> tuple[str, ...]:
+        """What deliveries may be signed with."""
+        secrets = (self.webhook_secret, self.webhook_secret_old)
+        return tuple(each.get_secret_value() for each in secrets if each is not None)
 
     @property
     def all_accounts(self) -> tuple[GithubAccount, ...]:

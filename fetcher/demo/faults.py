@@ -72,7 +72,7 @@ class Fault:
                     connection is cut short of Content-Length, or with `chunked` within a chunked
                     body; with `clean` the shortened body looks complete to HTTP
     slow            the body trickles: `delay` seconds before each piece of `chunk` bytes
-    hang            no answer until the client goes away
+    hang            no answer until the client goes away, or `after` bytes of it and no more
     delay           the answer comes after `delay` seconds
     status          `status` with `headers` and `body`
     garbage         200 with `garbage`: a web page, random bytes, or JSON that breaks off; or `body`

@@ -27,9 +27,6 @@ class GithubFiles:
 
     def link(self, call: Call, asset: Asset) -> Answer:
         """The redirect to the bytes, with a signature that soon is void."""
-        if self._state.objects_url is not None:
-            where = f"{self._state.objects_url}/{asset.id}/{quote(asset.name)}"
-            return Answer(302, {"Location": where})
         until = int(call.at) + self._state.asset_link_seconds
         where = f"{call.files}/objects/{asset.id}/{quote(asset.name)}"
         headers = {"Location": f"{where}?se={until}&sig={_signature(asset, until)}"}

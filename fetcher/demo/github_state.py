@@ -21,7 +21,7 @@ class GithubState(GithubAccounts):
     All settings may be changed at any time, those of `GithubAccounts` too. Wherever a `repo` is
     asked for, its name will do. `versions` of the API are served, `retired_versions` answer 410,
     `deprecation` are headers that warn ahead. `web_url` is what ``html_url`` and
-    ``browser_download_url`` begin with, `objects_url` another host that has the assets' bytes.
+    ``browser_download_url`` begin with.
 
     GraphQL: a query of more than `graphql_slow_above` root fields takes too long (see
     `graphql_timeout_status` and `graphql_timeout_points`), one of more than
@@ -43,7 +43,6 @@ class GithubState(GithubAccounts):
         self.graphql_resources_above: int | None = None
         self.redirects_assets = True
         self.asset_link_seconds = 300
-        self.objects_url: str | None = None
         self._repositories: dict[int, Repository] = {}
         self._names: dict[str, int] = {}
         self._old_names: dict[str, int] = {}

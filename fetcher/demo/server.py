@@ -181,7 +181,9 @@ class _Desk:
         account = answer.account
         if fault is not None:
             answer = reshape(fault, answer)
-        silent = fault is not None and fault.kind in ("reset", "hang")
+        silent = fault is not None and (
+            fault.kind == "reset" or (fault.kind == "hang" and fault.after is None)
+        )
         self._upstream.log.append(
             Logged(
                 at=call.at,

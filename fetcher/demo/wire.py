@@ -38,9 +38,8 @@ class Wire:
         match fault.kind if fault is not None else "":
             case "reset":
                 return self._dropped(request)
-            case "hang":
-                await self._closing.wait()
-                return self._dropped(request)
+            case "hang" if fault is not None:
+                return await self._hanging(request, answer, fault)
             case "delay" if fault is not None:
                 await self._sleep(fault.delay)
             case "truncate" if fault is not None and not fault.clean:
@@ -88,6 +87,17 @@ class Wire:
         if request.transport is not None:
             request.transport.close()
         return response
+
+    async def _hanging(
+        self, request: web.Request, answer: Answer, fault: Fault
+    ) -> web.StreamResponse:
+        if fault.after is not None:
+            response = self._response(answer)
+            response.content_length = len(answer.body)
+            await response.prepare(request)
+            await response.write(cut(fault, answer.body))
+        await self._closing.wait()
+        return self._dropped(request)
 
     async def _trickling(
         self, request: web.Request, answer: Answer, fault: Fault

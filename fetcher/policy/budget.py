@@ -14,6 +14,7 @@ from fetcher.policy.verdict import LONGEST_WAIT, server_time
 
 __all__ = [
     "Budget",
+    "Quota",
     "Ticket",
     "asset_budget",
     "github_budget",
@@ -40,6 +41,15 @@ class Ticket:
 
     cost: int
     until: float
+
+
+@dataclass(frozen=True, slots=True)
+class Quota:
+    """What the server says that it still gives: `remaining` of `limit`, until `reset_epoch`."""
+
+    remaining: int
+    limit: int
+    reset_epoch: float
 
 
 class Budget:
@@ -134,6 +144,12 @@ class Budget:
         left = min(max(0.0, reset - server_time(headers, epoch)), LONGEST_WAIT)
         self._reset_at = now + left + 1.0
 
+    def quota(self, now: float) -> Quota | None:
+        """What the server said last, as long as it holds."""
+        if self._remaining is None or self._reset_epoch is None or now >= self._reset_at:
+            return None
+        return Quota(self._remaining, self._quota, self._reset_epoch)
+
     def left(self, now: float) -> int | None:
         """What the server's quota still gives before its reset, where that is known."""
         if self._remaining is None or now >= self._reset_at:
@@ -173,6 +189,7 @@ class Budget:
             state["parked_until"] = self._parked_until + shift
         if self._remaining is not None and self._reset_at > now:
             state["remaining"] = self._remaining
+            state["limit"] = self._quota
             state["reset"] = self._reset_epoch
             state["reset_at"] = self._reset_at + shift
         return state
@@ -212,6 +229,7 @@ class Budget:
             remaining, reset = int(state["remaining"]), state["reset"]
             if self._remaining is None or self._reset_epoch is None or reset > self._reset_epoch:
                 self._remaining, self._reset_epoch = remaining, reset
+                self._quota = int(state.get("limit", 0))
                 self._reset_at = state["reset_at"] + shift
             elif reset == self._reset_epoch:
                 self._remaining = min(self._remaining, remaining)

@@ -88,6 +88,11 @@ def ended_by(error: UpstreamError, due: Due, *, some: bool = False) -> Outcome:
         asked=due.target,
         target=canonical(due),
         kind=kind,
-        failure=Failure(str(error), error.evidence, retry_at),
+        failure=Failure(
+            str(error),
+            error.evidence,
+            retry_at,
+            whole_account=isinstance(error, Unauthorized) and error.whole_account,
+        ),
         missing=missing,
     )

@@ -13,6 +13,7 @@ from fetcher.documents import Document, Kind
 from fetcher.models import (
     AccountState,
     Batch,
+    Failure,
     Lease,
     PollRequest,
     PollResult,
@@ -295,17 +296,25 @@ class WriteStore(ReadStore, Protocol):
     # Requests to a leader
 
     async def ask(self, request: PollRequest) -> None:
-        """Leaves a request for the leader of its account."""
+        """Leaves a request for the leader of its account, in the place of one of the same id.
+
+        It is for everything if either of the two is.
+        """
         ...
 
     async def asked(self, account: str) -> Sequence[PollRequest]:
         """Requests that wait for this account's leader, oldest first; drops expired ones."""
         ...
 
-    async def answer(self, request: PollRequest, results: Mapping[str, PollResult]) -> None:
-        """The leader's answer; nothing happens where the asker has gone."""
+    async def answer(
+        self,
+        request: PollRequest,
+        results: Mapping[str, PollResult],
+        refusal: Failure | None = None,
+    ) -> None:
+        """The leader's answer; nothing happens where the asker has gone or has asked anew."""
         ...
 
     async def unask(self, request: PollRequest) -> None:
-        """Takes a request away."""
+        """Takes a request away, if it has not been asked anew."""
         ...

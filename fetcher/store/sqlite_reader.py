@@ -375,8 +375,10 @@ def state_of(row: Sequence[Any]) -> TargetState:
 def request_of(text: str) -> PollRequest:
     """The request in a row."""
     document = from_json(text)
-    for name in ("asked_at", "expires_at"):
-        document[name] = read_time(document[name])
+    for name in ("asked_at", "expires_at", "not_before"):
+        document[name] = read_time(document.get(name))
+    if (refusal := document.get("refusal")) is not None:
+        refusal["retry_at"] = read_time(refusal["retry_at"])
     return request_from(document)
 
 

@@ -8,7 +8,7 @@ from typing import Final
 
 from fetcher.documents import from_json, json_bytes
 from fetcher.errors import LeaseLost
-from fetcher.models import Lease, PollRequest, PollResult, TargetState, Wish
+from fetcher.models import Failure, Lease, PollRequest, PollResult, TargetState, Wish
 from fetcher.store.protocol import Side
 from fetcher.store.sqlite_leases import SqliteLeases
 from fetcher.store.sqlite_reader import STATE, marks, request_of, some, state_of
@@ -216,14 +216,18 @@ class SqliteSchedule(SqliteLeases):
             await self._writer.execute(
                 "DELETE FROM requests WHERE expires_at <= ?", (milliseconds(request.asked_at),)
             )
+            before = await self._writer.execute_fetchall(
+                "SELECT document FROM requests WHERE _id = ?", (request.id,)
+            )
+            full = request.full or any(request_of(text).full for (text,) in before)
             await self._writer.execute(
-                "INSERT INTO requests VALUES (?, ?, ?, ?, 0, ?)",
+                "INSERT OR REPLACE INTO requests VALUES (?, ?, ?, ?, 0, ?)",
                 (
                     request.id,
                     request.account,
                     milliseconds(request.asked_at),
                     milliseconds(request.expires_at),
-                    _text(request_document(request)),
+                    _text(request_document(replace(request, full=full))),
                 ),
             )
 
@@ -245,13 +249,19 @@ class SqliteSchedule(SqliteLeases):
             await self._transaction(body)
         return [request_of(text) for text, answered, expired in rows if not (answered or expired)]
 
-    async def answer(self, request: PollRequest, results: Mapping[str, PollResult]) -> None:
+    async def answer(
+        self,
+        request: PollRequest,
+        results: Mapping[str, PollResult],
+        refusal: Failure | None = None,
+    ) -> None:
         """See `WriteStore`."""
-        text = _text(request_document(replace(request, results=results)))
+        text = _text(request_document(replace(request, results=results, refusal=refusal)))
 
         async def body() -> None:
             await self._writer.execute(
-                "UPDATE requests SET document = ?, answered = 1 WHERE _id = ?", (text, request.id)
+                "UPDATE requests SET document = ?, answered = 1 WHERE _id = ? AND asked_at = ?",
+                (text, request.id, milliseconds(request.asked_at)),
             )
 
         await self._transaction(body)
@@ -260,7 +270,10 @@ class SqliteSchedule(SqliteLeases):
         """See `WriteStore`."""
 
         async def body() -> None:
-            await self._writer.execute("DELETE FROM requests WHERE _id = ?", (request.id,))
+            await self._writer.execute(
+                "DELETE FROM requests WHERE _id = ? AND asked_at = ?",
+                (request.id, milliseconds(request.asked_at)),
+            )
 
         await self._transaction(body)
 

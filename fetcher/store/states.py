@@ -38,25 +38,10 @@ def state_document(state: TargetState) -> Document:
 
 def lasting(state: TargetState) -> Document:
     """What a poll that finds nothing new leaves as it is."""
-    failure = state.failure
-    told: Document | None = None
-    if failure is not None:
-        evidence = failure.evidence
-        told = {
-            "message": failure.message,
-            "evidence": {
-                "status": evidence.status,
-                "request_id": evidence.request_id,
-                "url": evidence.url,
-                "quote": evidence.quote,
-            },
-            "retry_at": failure.retry_at,
-            "log_id": failure.log_id,
-        }
     return {
         "key": state.key,
         "names": list(state.names),
-        "failure": told,
+        "failure": _failure_document(state.failure),
         "missing": list(state.missing),
         "cursor": dict(state.cursor) if state.cursor is not None else None,
         "facts": dict(state.facts),
@@ -128,6 +113,24 @@ def state_from(document: Document, watch: Watch | None = None) -> TargetState:
     )
 
 
+def _failure_document(failure: Failure | None) -> Document | None:
+    if failure is None:
+        return None
+    evidence = failure.evidence
+    return {
+        "message": failure.message,
+        "evidence": {
+            "status": evidence.status,
+            "request_id": evidence.request_id,
+            "url": evidence.url,
+            "quote": evidence.quote,
+        },
+        "retry_at": failure.retry_at,
+        "log_id": failure.log_id,
+        "whole_account": failure.whole_account,
+    }
+
+
 def failure_from(told: Document | None) -> Failure | None:
     """The failure in a state's document."""
     if told is None:
@@ -153,6 +156,9 @@ def request_document(request: PollRequest) -> Document:
         "asked_at": request.asked_at,
         "expires_at": request.expires_at,
         "results": _results(results) if results is not None else None,
+        "refusal": _failure_document(request.refusal),
+        "awaited": request.awaited,
+        "not_before": request.not_before,
     }
 
 
@@ -178,6 +184,9 @@ def request_from(document: Document) -> PollRequest:
             if results is not None
             else None
         ),
+        refusal=failure_from(document.get("refusal")),
+        awaited=document.get("awaited", True),
+        not_before=document.get("not_before"),
     )
 
 

@@ -58,10 +58,12 @@ class _Refused(Exception):
 
 
 class Webhooks:
-    """Deliveries of GitHub; without a secret all of them are refused."""
+    """Deliveries of GitHub, signed with one of the `secrets`; without any all are refused."""
 
-    def __init__(self, secret: str | None, poller: Poller, metrics: Metrics, clock: Clock) -> None:
-        self._secret = secret.encode() if secret is not None else None
+    def __init__(
+        self, secrets: Sequence[str], poller: Poller, metrics: Metrics, clock: Clock
+    ) -> None:
+        self._secrets = [each.encode() for each in secrets]
         self._poller = poller
         self._metrics = metrics
         self._clock = clock
@@ -76,8 +78,8 @@ class Webhooks:
         body = bytearray()
         event = ""
         try:
-            secret, signature = self._admit(request)
-            await self._read(request, body, secret, signature)
+            signature = self._admit(request)
+            await self._read(request, body, signature)
             event = request.headers["X-GitHub-Event"]
             return await self._signed(event, request.headers["X-GitHub-Delivery"], body)
         except _Refused as refused:
@@ -90,9 +92,9 @@ class Webhooks:
             self._inside -= 1
             self._held -= len(body)
 
-    def _admit(self, request: web.Request) -> tuple[bytes, str]:
-        """What the headers alone tell; gives the secret and the signature to hold against it."""
-        if self._secret is None:
+    def _admit(self, request: web.Request) -> str:
+        """What the headers alone tell; gives the signature to hold against the body."""
+        if not self._secrets:
             raise _Refused(
                 "off", 404, "webhooks are refused as long as github.webhook_secret is not set"
             )
@@ -114,12 +116,10 @@ class Webhooks:
             raise _too_large()
         if self._inside + len(self._tasks) > _AT_ONCE:
             raise _busy()
-        return self._secret, signature
+        return signature
 
-    async def _read(
-        self, request: web.Request, body: bytearray, secret: bytes, signature: str
-    ) -> None:
-        seal = Seal(secret)
+    async def _read(self, request: web.Request, body: bytearray, signature: str) -> None:
+        seal = Seal(self._secrets)
 
         async def read() -> None:
             while piece := await request.content.readany():

@@ -4,14 +4,13 @@ import asyncio
 import io
 import random
 import signal
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
 from fetcher.assets import Asset
 from fetcher.cli.transfers import make_transfers
-from fetcher.demo.assets import AssetFault, AssetHost
+from fetcher.demo import Fault
 from fetcher.gate import Wait
 from tests.cli.conftest import Cli
 
@@ -19,8 +18,8 @@ REPO = "acme/tool"
 BYTES = random.Random(7).randbytes(4_000_000)
 
 
-@pytest.fixture
-async def host(cli: Cli) -> AsyncIterator[AssetHost]:
+@pytest.fixture(autouse=True)
+def release(cli: Cli) -> None:
     """A repository whose newest release has three assets, and an older one."""
     github = cli.upstream.github
     github.add_repository(REPO)
@@ -32,12 +31,9 @@ async def host(cli: Cli) -> AsyncIterator[AssetHost]:
         {"name": "notes.txt", "content": b"notes"},
     ]
     github.add_release(REPO, "v2", published_at="2026-02-01T00:00:00Z", assets=new)
-    host = AssetHost(github)
-    async with host.serve():
-        yield host
 
 
-async def test_the_latest_release_comes_whole(cli: Cli, host: AssetHost, store_url: str) -> None:
+async def test_the_latest_release_comes_whole(cli: Cli, store_url: str) -> None:
     """Polled first where the store does not know it; the second time nothing is fetched."""
     store = ["--store", store_url]
     done = await cli("download", "github:acme/tool", "--to", "made/here", *store)
@@ -67,7 +63,7 @@ async def test_the_latest_release_comes_whole(cli: Cli, host: AssetHost, store_u
     assert cli.upstream.log == []
 
 
-async def test_tags_and_globs_choose(cli: Cli, host: AssetHost) -> None:
+async def test_tags_and_globs_choose(cli: Cli) -> None:
     """Several globs, an older release, as JSON; what is not there is named with what is."""
     done = await cli(
         "download", REPO, "--asset", "*.zip", "--asset", "n*", "--format", "json", "-D", "new"
@@ -85,7 +81,7 @@ async def test_tags_and_globs_choose(cli: Cli, host: AssetHost) -> None:
     assert "tool.zip" in done.err
 
 
-async def test_a_tag_that_came_since_is_asked_for(cli: Cli, host: AssetHost) -> None:
+async def test_a_tag_that_came_since_is_asked_for(cli: Cli) -> None:
     """And --force asks before it looks."""
     assert (await cli("download", REPO, "--asset", "n*", "--quiet")).err == ""
     github = cli.upstream.github
@@ -97,7 +93,7 @@ async def test_a_tag_that_came_since_is_asked_for(cli: Cli, host: AssetHost) -> 
     assert [line["tag"] for line in (await cli("download", REPO, "--force")).lines] == ["v4"]
 
 
-async def test_failures_are_exit_1(cli: Cli, host: AssetHost) -> None:
+async def test_failures_are_exit_1(cli: Cli) -> None:
     """Unknown, without a release, and one bad asset among good ones."""
     done = await cli("download", "acme/none")
     assert (done.code, done.out) == (1, b"")
@@ -106,7 +102,7 @@ async def test_failures_are_exit_1(cli: Cli, host: AssetHost) -> None:
     done = await cli("download", "acme/empty")
     assert done.code == 1
     assert "no release" in done.err
-    host.faults = [AssetFault("zip", "html", times=None)]
+    cli.upstream.faults.append(Fault("^GET /objects/.*zip", "garbage", times=None))
     cli.folder.joinpath("notes.txt").write_text("mine")
     done = await cli("download", REPO)
     assert done.code == 1
@@ -118,7 +114,7 @@ async def test_failures_are_exit_1(cli: Cli, host: AssetHost) -> None:
     assert "fetcher: tool.zip: " in done.err
     assert "web page" in done.err
     assert cli.folder.joinpath("notes.txt").read_text() == "mine"
-    host.faults.clear()
+    cli.upstream.faults.clear()
     assert (await cli("download", REPO, "--skip-existing")).code == 0
     assert cli.folder.joinpath("notes.txt").read_text() == "mine"
     assert (await cli("download", REPO, "--clobber")).code == 0
@@ -140,9 +136,7 @@ async def test_failures_are_exit_1(cli: Cli, host: AssetHost) -> None:
         ([], "TARGET"),
     ],
 )
-async def test_bad_usage_costs_no_request(
-    cli: Cli, host: AssetHost, arguments: list[str], named: str
-) -> None:
+async def test_bad_usage_costs_no_request(cli: Cli, arguments: list[str], named: str) -> None:
     """Exit 2, and it says what is wrong."""
     cli.folder.joinpath("file").write_text("a file")
     done = await cli("download", *arguments)
@@ -157,9 +151,9 @@ async def reached(path: Path, size: int) -> None:
             await asyncio.sleep(0.01)
 
 
-async def test_a_killed_download_goes_on(cli: Cli, host: AssetHost) -> None:
+async def test_a_killed_download_goes_on(cli: Cli) -> None:
     """kill -9 in the middle: only the rest is fetched by the next run."""
-    host.faults = [AssetFault("tar", "hang", after=3_000_000)]
+    cli.upstream.faults.append(Fault("^GET /objects/.*tar", "hang", after=3_000_000))
     process = await cli.start("download", REPO, "--asset", "*.tar")
     part = cli.folder / "tool.tar.part"
     await reached(part, 1_000_000)
@@ -171,16 +165,14 @@ async def test_a_killed_download_goes_on(cli: Cli, host: AssetHost) -> None:
     assert done.code == 0, done.err
     assert done.lines[0]["resumed_from"] == kept >= 1_000_000
     assert cli.folder.joinpath("tool.tar").read_bytes() == BYTES
-    assert host.log[-1].range == f"bytes={kept}-"
+    assert cli.upstream.log[-1].headers["Range"] == f"bytes={kept}-"
     assert not part.exists()
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-async def test_an_interrupt_keeps_the_parts(
-    cli: Cli, host: AssetHost, number: signal.Signals, code: int
-) -> None:
+async def test_an_interrupt_keeps_the_parts(cli: Cli, number: signal.Signals, code: int) -> None:
     """It says so, and the next run continues."""
-    host.faults = [AssetFault("tar", "hang", after=3_000_000)]
+    cli.upstream.faults.append(Fault("^GET /objects/.*tar", "hang", after=3_000_000))
     process = await cli.start("download", REPO)
     part = cli.folder / "tool.tar.part"
     await reached(part, 1_000_000)
@@ -203,7 +195,7 @@ async def test_an_interrupt_keeps_the_parts(
     assert cli.folder.joinpath("tool.tar").read_bytes() == BYTES
 
 
-async def test_it_works_beside_a_daemon(cli: Cli, host: AssetHost) -> None:
+async def test_it_works_beside_a_daemon(cli: Cli) -> None:
     """Which polls for it where that is needed."""
     settings = cli.folder / "fetcher.toml"
     settings.write_text(settings.read_text() + '\n[api]\nlisten = ""\n')
@@ -222,11 +214,12 @@ async def test_it_works_beside_a_daemon(cli: Cli, host: AssetHost) -> None:
         await cli.interrupt(daemon, signal.SIGTERM)
 
 
-async def test_the_token_does_not_show(cli: Cli, host: AssetHost) -> None:
+async def test_the_token_does_not_show(cli: Cli) -> None:
     """Nor in what lies beside the files."""
     secret = "ghp_SECRETSECRETSECRET"
     await cli("fetch", REPO)
-    host.faults = [AssetFault("tar", "cut", times=None, after=1_500_000)]
+    cut = Fault("^GET /objects/.*tar", "truncate", times=None, after=1_500_000)
+    cli.upstream.faults.append(cut)
     environment = {"GITHUB_TOKEN": secret}
     done = await cli("download", REPO, "--log-level", "debug", env=environment)
     assert done.code == 1

@@ -3,6 +3,7 @@
 import pytest
 
 from fetcher.cli.status import ago
+from fetcher.demo import Fault
 from tests.cli.conftest import Cli
 
 
@@ -14,8 +15,10 @@ async def test_a_table_begins_with_what_fails(cli: Cli) -> None:
     text = (await cli("status", "--format", "table")).out.decode()
     accounts, targets, counts = text.strip().split("\n\n")
     lines = accounts.splitlines()
-    assert lines[0].split() == ["ACCOUNT", "LEADER", "LEFT", "RESET", "PARKED", "UNTIL"]
-    assert lines[1].split()[:3] == ["github:anonymous", "nobody", "57"]
+    headings = "ACCOUNT LEADER PARKED UNTIL QUOTA LEFT LIMIT RESET"
+    assert lines[0].split() == headings.split()
+    assert lines[1].split()[:6] == ["github:anonymous", "nobody", "-", "rest", "57", "60"]
+    assert lines[2].split() == ["ncbi:anonymous", "nobody", "-", "-", "-", "-", "-"]
     lines = targets.splitlines()
     assert lines[1].startswith("ncbi:nuccore/XX_000001")
     assert "not_found" in lines[1]
@@ -26,6 +29,32 @@ async def test_a_table_begins_with_what_fails(cli: Cli) -> None:
     assert "2 changed" in counts
     listed = (await cli("watch", "list", "--format", "table")).out.decode().splitlines()
     assert listed[1].split() == ["ncbi:nuccore/NC_003355.1", "90m", "hand", "ncbi:anonymous"]
+
+
+async def test_points_and_requests_are_told_apart(cli: Cli) -> None:
+    """With a token GitHub counts queries and REST's requests for themselves."""
+    github = cli.upstream.github
+    github.add_repository("acme/odd")
+    github.add_release("acme/odd", "v1")
+    # What an answer leaves out is asked of REST.
+    fault = Fault("^POST /graphql", "alias_missing", aliases=("r0",))
+    cli.upstream.faults.append(fault)
+    done = await cli(
+        "fetch", "acme/odd", "Codertocat/Hello-World", env={"GITHUB_TOKEN": "demo-token"}
+    )
+    assert done.code == 0, done.err
+    (account,) = (await cli("status", "--format", "json")).json["accounts"]
+    left = {name: quota["remaining"] for name, quota in account["quotas"].items()}
+    spent = {
+        path: len([e for e in cli.upstream.log if (e.path == "/graphql") == (path == "graphql")])
+        for path in ("graphql", "rest")
+    }
+    assert left == {name: 5000 - number for name, number in spent.items()}
+    assert spent["rest"] > 0 < spent["graphql"]
+    assert all(quota["limit"] == 5000 and quota["reset"] for quota in account["quotas"].values())
+    lines = (await cli("status", "--format", "table")).out.decode().splitlines()
+    assert lines[1].split()[-4:-1] == ["graphql", f"{left['graphql']:,}", "5,000"]
+    assert lines[2].split()[:3] == ["rest", f"{left['rest']:,}", "5,000"]
 
 
 async def test_what_a_watch_list_can_get_without_a_token(cli: Cli) -> None:

@@ -18,6 +18,7 @@ url = "mongodb://u:{CANARY}@h/f?tlsCertificateKeyFilePassword={CANARY}"
 [github]
 token = "{CANARY}1"
 webhook_secret = "{CANARY}"
+webhook_secret_old = "{CANARY}"
 [[github.accounts]]
 name = "a"
 token = "{CANARY}2"

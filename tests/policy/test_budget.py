@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fetcher.policy.budget import Budget, Ticket, github_budget, ncbi_budget
+from fetcher.policy.budget import Budget, Quota, Ticket, github_budget, ncbi_budget
 
 # (pause before the next request, travel to the server, time until the answer) in seconds
 TRIPS = st.lists(
@@ -207,3 +207,16 @@ def test_a_reserve_is_kept_for_who_is_urgent() -> None:
     assert (budget.left(1.0), budget.delay(1.0)) == (3, 0.0)
     budget.urgent -= 1
     assert budget.delay(1.0) > 500.0
+
+
+def test_a_quota_is_handed_on_whole() -> None:
+    """With its limit: the reserve is a share of it, and holds before the first answer, too."""
+    headers = {"x-ratelimit-remaining": "4", "x-ratelimit-limit": "60", "x-ratelimit-reset": "2000"}
+    first = github_budget(reserve=0.05)
+    first.answered(first.charge(0.0), 0.1, headers, 1_000.0)
+    assert first.quota(0.1) == Quota(4, 60, 2_000.0)
+    second = github_budget(reserve=0.05)
+    second.load(first.dump(0.1, 1_000.0), 5.0, 1_005.0)
+    assert second.quota(5.0) == first.quota(0.1)
+    assert second.left(5.0) == first.left(0.1) == 1
+    assert second.quota(1_100.0) is None, "past its reset"

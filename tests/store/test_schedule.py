@@ -1,12 +1,13 @@
 """What is due, who watches it, and what is asked of a leader: the same over every store."""
 
+import asyncio
 from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 
 from fetcher.errors import LeaseLost
-from fetcher.models import PollRequest, PollResult, TargetState, Watch, Wish
+from fetcher.models import Failure, PollRequest, PollResult, TargetState, Watch, Wish
 from fetcher.store import WriteStore
 from tests.clock import FakeClock
 from tests.store.build import KEY, state, take
@@ -153,6 +154,39 @@ async def test_a_request_is_answered_once(store: WriteStore) -> None:
     assert await store.request("1") is None
 
 
+async def test_who_asks_anew_asks_in_the_place_of_before(store: WriteStore) -> None:
+    """For everything if either did; an answer to what was asked before is none to that."""
+    now = await store.now()
+    first = PollRequest("1", "a", ("x",), True, now, now + MINUTE, awaited=False)
+    later = now + timedelta(seconds=1)
+    again = PollRequest("1", "b", ("x",), False, later, later + MINUTE, not_before=later + MINUTE)
+    await store.ask(first)
+    await store.ask(again)
+    assert not await store.asked("a")
+    (asked,) = await store.asked("b")
+    assert asked == replace(again, full=True)
+    await store.answer(first, {})
+    await store.unask(first)
+    assert await store.asked("b") == [asked]
+    refusal = Failure("limited", retry_at=later)
+    await store.answer(asked, {}, refusal)
+    assert not await store.asked("b")
+    assert await store.request("1") == replace(asked, results={}, refusal=refusal)
+    newer = replace(again, asked_at=later + timedelta(seconds=1))
+    await store.ask(newer)
+    assert await store.asked("b") == [replace(newer, full=True)], "and is open again"
+
+
+async def test_many_ask_for_the_same_at_once(store: WriteStore) -> None:
+    """There is one request in the end."""
+    now = await store.now()
+    asking = [
+        store.ask(PollRequest("1", "a", ("x",), n == 3, now, now + MINUTE)) for n in range(20)
+    ]
+    await asyncio.gather(*asking)
+    assert [each.full for each in await store.asked("a")] == [True]
+
+
 async def test_a_request_that_nobody_waits_for_is_dropped(
     store: WriteStore, clock: FakeClock
 ) -> None:
@@ -238,8 +272,6 @@ async def test_an_heir_knows_how_its_predecessor_ended(
     if clean:
         await store.release(lease, {})
     else:
-        import asyncio
-
         await asyncio.sleep(0.1)
         clock.advance(1)
     assert (await take(store, owner="you")).clean is clean

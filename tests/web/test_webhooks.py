@@ -138,7 +138,7 @@ HEAD = "\r\n".join(
 
 
 @asynccontextmanager
-async def served(clock: Clock, secret: str | None = SECRET) -> AsyncIterator[Hooks]:
+async def served(clock: Clock, *secrets: str) -> AsyncIterator[Hooks]:
     class Well:
         def ready(self) -> list[str]:
             return []
@@ -152,7 +152,7 @@ async def served(clock: Clock, secret: str | None = SECRET) -> AsyncIterator[Hoo
             token="s3cret",
             require_token=True,
             log=SILENT,
-            webhooks=Webhooks(secret, hooks.notes, hooks.metrics, clock),
+            webhooks=Webhooks(secrets, hooks.notes, hooks.metrics, clock),
         )
         async with serving as hooks.port:
             yield hooks
@@ -160,7 +160,7 @@ async def served(clock: Clock, secret: str | None = SECRET) -> AsyncIterator[Hoo
 
 @pytest.fixture
 async def hooks() -> AsyncIterator[Hooks]:
-    async with served(SystemClock()) as opened:
+    async with served(SystemClock(), SECRET) as opened:
         yield opened
 
 
@@ -175,7 +175,7 @@ async def status(reader: asyncio.StreamReader) -> int:
 async def test_the_vector(hooks: Hooks) -> None:
     """GitHub's own example, in one piece, in several, and over HTTP."""
     for pieces in ([VECTOR], [VECTOR[:1], b"", VECTOR[1:]]):
-        seal = Seal(SECRET.encode())
+        seal = Seal([SECRET.encode()])
         for piece in pieces:
             seal.update(piece)
         assert seal.fits(SIGNED)
@@ -214,8 +214,16 @@ async def test_what_is_not_signed_does_nothing_but_a_count(
     assert hooks.counted() == {("unknown", result): 1}
 
 
+async def test_two_secrets_count_while_one_is_changed() -> None:
+    """Whichever signed it; a third one does not."""
+    async with served(SystemClock(), "new", SECRET) as hooks:
+        for secret, code in (("new", 202), (SECRET, 202), ("other", 403)):
+            signed = signature(payload(), secret)
+            assert (await hooks.post(payload(), X_Hub_Signature_256=signed))[0] == code
+
+
 async def test_without_a_secret_it_says_how_to_set_one() -> None:
-    async with served(SystemClock(), secret=None) as hooks:
+    async with served(SystemClock()) as hooks:
         code, told = await hooks.post(payload())
         assert code == 404
         assert "github.webhook_secret" in told["detail"]
@@ -443,7 +451,7 @@ async def test_the_largest_delivery_is_taken(hooks: Hooks) -> None:
 
 async def test_a_slow_body_is_not_waited_for() -> None:
     """By the clock handed in, which here runs as fast as it can."""
-    async with served(FakeClock()) as hooks:
+    async with served(FakeClock(), SECRET) as hooks:
         reader, writer = await hooks.raw(f"{HEAD}\r\nContent-Length: 100", b"{")
         assert await status(reader) == 408
         writer.close()
@@ -466,7 +474,7 @@ async def test_a_body_that_ends_too_early(hooks: Hooks) -> None:
 
 async def test_a_flood_finds_bounded_places() -> None:
     """Slow ones fill them; unsigned ones need none; when they are gone, all goes on."""
-    async with served(Frozen()) as hooks:
+    async with served(Frozen(), SECRET) as hooks:
         slow = [await hooks.raw(f"{HEAD}\r\nContent-Length: 9", b"{") for _ in range(64)]
         async with asyncio.timeout(20):
             while (await hooks.post(payload()))[0] != 503:
@@ -486,7 +494,7 @@ async def test_a_flood_finds_bounded_places() -> None:
 
 async def test_bodies_share_bounded_memory() -> None:
     """Three that are nearly as large as can be fill it, until they are gone."""
-    async with served(Frozen()) as hooks:
+    async with served(Frozen(), SECRET) as hooks:
         large = 25 * MIB - 1024
         head = f"{HEAD}\r\nContent-Length: {large}"
         slow = [await hooks.raw(head, bytes(large - 1)) for _ in range(3)]
@@ -516,7 +524,7 @@ async def test_a_store_that_fails_lets_it_come_again(hooks: Hooks) -> None:
 async def test_a_store_that_hangs_is_not_waited_for() -> None:
     """GitHub waits for ten seconds and is told sooner; delivered again it is no replay."""
     clock = Frozen()
-    async with served(clock) as hooks:
+    async with served(clock, SECRET) as hooks:
         hooks.notes.stuck = True
         waiting = asyncio.create_task(hooks.post(payload(), X_GitHub_Delivery="a-1"))
         await hooks.notes.entered.wait()

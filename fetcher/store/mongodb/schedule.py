@@ -11,7 +11,7 @@ from pymongo.errors import BulkWriteError
 
 from fetcher.documents import Document
 from fetcher.errors import LeaseLost, StoreError
-from fetcher.models import Lease, PollRequest, PollResult, TargetState, Wish
+from fetcher.models import Failure, Lease, PollRequest, PollResult, TargetState, Wish
 from fetcher.store.mongodb.errors import DUPLICATE, mapped, translate_write
 from fetcher.store.mongodb.leases import MongoLeases
 from fetcher.store.mongodb.reader import some, state_of
@@ -197,7 +197,10 @@ class MongoSchedule(MongoLeases):
         # Those that no leader is left to drop.
         with mapped(self._where):
             await requests.delete_many({"expires_at": {"$lte": request.asked_at}})
-            await requests.insert_one(request_document(request))
+            document = request_document(request)
+            full = document.pop("full")
+            fields = {"$set": document, "$max": {"full": full}}
+            await requests.update_one({"_id": request.id}, fields, upsert=True)
 
     async def asked(self, account: str) -> Sequence[PollRequest]:
         """See `WriteStore`."""
@@ -215,16 +218,21 @@ class MongoSchedule(MongoLeases):
             if each["results"] is None and each["expires_at"] > now
         ]
 
-    async def answer(self, request: PollRequest, results: Mapping[str, PollResult]) -> None:
+    async def answer(
+        self,
+        request: PollRequest,
+        results: Mapping[str, PollResult],
+        refusal: Failure | None = None,
+    ) -> None:
         """See `WriteStore`."""
-        document = request_document(replace(request, results=results))
+        document = request_document(replace(request, results=results, refusal=refusal))
         with mapped(self._where):
-            await self._database["requests"].replace_one({"_id": request.id}, document)
+            await self._database["requests"].replace_one(_same(request), document)
 
     async def unask(self, request: PollRequest) -> None:
         """See `WriteStore`."""
         with mapped(self._where):
-            await self._database["requests"].delete_one({"_id": request.id})
+            await self._database["requests"].delete_one(_same(request))
 
 
 def _save(lease: Lease, state: TargetState, known: TargetState | None) -> UpdateOne:
@@ -248,6 +256,11 @@ def _save(lease: Lease, state: TargetState, known: TargetState | None) -> Update
         **wished,
     }
     return UpdateOne(same, {"$set": document}, upsert=True)
+
+
+def _same(request: PollRequest) -> Document:
+    """As long as nobody has asked anew."""
+    return {"_id": request.id, "asked_at": request.asked_at}
 
 
 def _wished(watch: Document) -> tuple[object, object]:
