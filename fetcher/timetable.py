@@ -21,7 +21,10 @@ class Timetable:
     def __init__(self, settings: Settings, uniform: Callable[[float, float], float]) -> None:
         self._min = settings.service.min_interval
         self._max = settings.service.max_interval
-        self._reconcile = settings.github.reconcile
+        self._reconcile = {
+            "github": settings.github.reconcile,
+            "ncbi": settings.ncbi.reconcile,
+        }
         self._uniform = uniform
         self._every: dict[str, Every] = {
             target.fold: watch.every for watch in settings.watches for target in watch.targets
@@ -64,15 +67,18 @@ class Timetable:
         return Due(Target.of(state.key), state, self.overdue(state, now))
 
     def overdue(self, state: TargetState, now: datetime) -> bool:
-        """Whether a repository's full listing is due, which finds edits and deletions far back.
+        """Whether all that a repository or a query has is to be listed again.
 
-        What was listed together parts: each has its own time in the last quarter of the period.
+        That finds edits and deletions far back, and what has left a query. What was listed
+        together parts: each has its own time in the last quarter of the period.
         """
-        if not state.key.startswith("github:") or state.last_success is None:
+        upstream, _, name = state.key.partition(":")
+        listed = upstream == "github" or "?" in name
+        if not listed or state.last_success is None:
             return False
         if state.reconciled_at is None:
             return True
-        period = self._reconcile * (1.0 - share(state.id) / 4)
+        period = self._reconcile[upstream] * (1.0 - share(state.id) / 4)
         return (now - state.reconciled_at).total_seconds() >= period
 
     def asked(self, target: Target, state: TargetState | None, now: datetime, *, full: bool) -> Due:

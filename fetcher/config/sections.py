@@ -293,6 +293,7 @@ class NcbiSection(Section):
     email: Annotated[str, AfterValidator(_email)] = "you@example.org"
     tool: Annotated[str, AfterValidator(_word)] = "fetcher"
     requests_per_second: Annotated[float, Field(strict=True, ge=0, allow_inf_nan=False)] = 0.0
+    reconcile: _Patience = 86_400.0
     accounts: tuple[NcbiEntry, ...] = ()
 
     @property

@@ -59,7 +59,8 @@ class NcbiState:
     `api_keys` are the known keys and their requests a second. `violations` are the times at
     which more than the limit had arrived within a second. `limit_status` is 429, or 200 as it
     has been seen too; without `enforce` violations are only noted. `blocked` switches the block
-    page on. `taxa` are the known ones by taxid, `busiest` the most requests in any second.
+    page on. `taxa` are the known ones by taxid, `busiest` the most requests in any second,
+    `today` the day that changes bear.
 
     `reach` is how far a search or a kept result can be paged, `fetch_at_most` and
     `summary_at_most` how many records one call may ask for. `urlencoded_errors` encodes the
@@ -69,6 +70,7 @@ class NcbiState:
 
     def __init__(self, now: Callable[[], float]) -> None:
         self.now = now
+        self.today: Callable[[], date] = self._today
         self.databases: dict[str, Database] = {"nuccore": {}, "protein": {}}
         self.taxa: dict[int, Taxon] = {}
         self.api_keys: dict[str, int] = {}
@@ -171,7 +173,7 @@ class NcbiState:
 
     def bump(self, accession: str, database: str = "nuccore") -> Entry:
         """A new version with another sequence and today's date; the old one says so."""
-        old, today = self.get(accession, database), self._today()
+        old, today = self.get(accession, database), self.today()
         version = old.header.version + 1
         new = self.add(database, mutated(old.flat, version, today))
         self._replaced(old, new.accession_version)
@@ -179,7 +181,7 @@ class NcbiState:
 
     def edit(self, accession: str, old: str, new: str, database: str = "nuccore") -> Entry:
         """The same version with another annotation (`old` becomes `new`) and today's date."""
-        entry, today = self.get(accession, database), self._today()
+        entry, today = self.get(accession, database), self.today()
         if old.encode() not in entry.flat:
             raise ValueError(f"{accession} has no {old!r}")
         entry.flat = redated(entry.flat.replace(old.encode(), new.encode()), today)
@@ -299,11 +301,11 @@ class NcbiState:
 
     def _ended(self, accession: str, database: str, status: Status) -> Entry:
         entry = self.get(accession, database)
-        entry.status, entry.mdat = status, self._today()
+        entry.status, entry.mdat = status, self.today()
         return entry
 
     def _replaced(self, old: Entry, by: str) -> None:
-        today = self._today()
+        today = self.today()
         old.status, old.replaced_by = "replaced", by
         # So it stands on top of the flat files of replaced records.
         warning = f"[WARNING] On {today:%b %d, %Y} this sequence was replaced by\n{by}."

@@ -15,10 +15,16 @@ from datetime import date, timedelta
 from hashlib import blake2b
 from typing import Any, Final
 
-__all__ = ["LAG", "Ledger", "Window"]
+__all__ = ["LAG", "Ledger", "Window", "is_over"]
 
 LAG: Final = timedelta(days=2)
 """After this a day is over everywhere, and in NCBI's index."""
+
+
+def is_over(day: date, today: date) -> bool:
+    """Whether nothing can have been modified on `day` any more that is not to be seen `today`."""
+    return day + LAG <= today
+
 
 REMEMBERED: Final = 10_000
 """Names that a window remembers; beyond, it goes by their number until the day is over."""

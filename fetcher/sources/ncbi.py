@@ -25,7 +25,7 @@ class NcbiSource:
 
     def __init__(self, eutils: Eutils, today: Callable[[], date], *, workers: int = 4) -> None:
         self._eutils = eutils
-        self._accessions = Accessions(eutils)
+        self._accessions = Accessions(eutils, today)
         self._queries = Queries(eutils, today)
         self._workers = workers
 

@@ -5,13 +5,15 @@ NCBI's summaries do not tell (records without a GI, secondary accessions, unknow
 fetched instead. Every name that was asked for ends as got, unknown, or given up.
 """
 
-from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
+from datetime import date
 from typing import Any, Final
 
 from fetcher.errors import NotFound
 from fetcher.models import Chunk, Due, Known, Outcome, OutcomeKind, Record
+from fetcher.policy.window import is_over
 from fetcher.sources.eutils import SUMMARY_IDS, Answer, Eutils
 from fetcher.sources.outcomes import canonical, ended_by
 from fetcher.sources.wire_ncbi import Summary
@@ -31,14 +33,15 @@ class Group:
     """Accessions asked for together: the targets that wait, by the name that is asked for.
 
     `versioned` names are accession.versions, for which nothing else may answer. `told` are
-    summaries by accession.version, `again` counts fruitless answers; `confirmed` says that NCBI
-    has already left these names out once.
+    summaries by accession.version, heard on `day`; `again` counts fruitless answers; `confirmed`
+    says that NCBI has already left these names out once.
     """
 
     database: str
     waiting: Waiting
     versioned: bool = False
     told: Mapping[str, Summary] = field(default_factory=dict)
+    day: date = date.min
     again: int = 0
     confirmed: bool = False
 
@@ -48,13 +51,15 @@ class Group:
 
 
 class Accessions:
-    """Polls accessions on one account."""
+    """Polls accessions on one account; `today` is the day now, in UTC."""
 
-    def __init__(self, eutils: Eutils) -> None:
+    def __init__(self, eutils: Eutils, today: Callable[[], date]) -> None:
         self._eutils = eutils
+        self._today = today
 
     async def poll(self, group: Group, known: Known) -> AsyncGenerator[Item, None]:
         """Yields an outcome for each target; raises `UpstreamError` where nothing more comes."""
+        day = self._today()
         summaries = await self._eutils.summaries(group.database, list(group.waiting))
         by_name = _by_name(summaries, versioned=group.versioned)
         told = {each.accession_version: each for each in summaries}
@@ -67,7 +72,7 @@ class Accessions:
             del group.waiting[name]
             for due in dues:
                 cursor = due.state.cursor if due.state is not None and not due.full else None
-                if cursor == _cursor(summary) and due.state is not None:
+                if due.state is not None and _stands(cursor, summary, day):
                     facts = due.state.facts
                     yield Outcome(
                         due.target,
@@ -85,8 +90,8 @@ class Accessions:
         async for chunk in self._former(group.database, former):
             yield chunk
         parts = [
-            *_cut(Group(group.database, exact, True, told)),
-            *_cut(Group(group.database, group.waiting, group.versioned, told)),
+            *_cut(Group(group.database, exact, True, told, day)),
+            *_cut(Group(group.database, group.waiting, group.versioned, told, day)),
         ]
         for part in parts:
             async with aclosing(self._fetched(part)) as items:
@@ -179,12 +184,31 @@ def _version(summary: Summary) -> int:
     return int(number) if number.isdecimal() else 0
 
 
-def _cursor(summary: Summary) -> Mapping[str, Any]:
+def _stands(cursor: Mapping[str, Any] | None, summary: Summary, day: date) -> bool:
+    """Whether what was fetched under that cursor is what the summary tells of.
+
+    Summaries tell the day of an update. What was fetched before that day was over may have
+    changed since: it is fetched once more.
+    """
+    if cursor is None or (cursor.get("open", True) and is_over(_day(summary), day)):
+        return False
+    return {**cursor, "open": None} == {**_cursor(summary, day), "open": None}
+
+
+def _day(summary: Summary) -> date:
+    try:
+        return date.fromisoformat(summary.updated.replace("/", "-"))
+    except ValueError:
+        return date.min
+
+
+def _cursor(summary: Summary, day: date) -> Mapping[str, Any]:
     return {
         "version": summary.accession_version,
         "updated": summary.updated,
         "status": summary.status,
         "replaced_by": summary.replaced_by,
+        "open": not is_over(_day(summary), day),
     }
 
 
@@ -206,7 +230,7 @@ def _answered(group: Group, records: Sequence[Record]) -> Iterator[Item]:
                     due.target,
                     canonical(due),
                     OutcomeKind.UNCHANGED,
-                    cursor=_cursor(summary) if summary is not None else None,
+                    cursor=_cursor(summary, group.day) if summary is not None else None,
                     facts={"newest": name},
                     reconciled=True,
                 )

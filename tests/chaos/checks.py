@@ -330,13 +330,13 @@ def _polled(logged: Logged, weather: Weather) -> list[str]:
             int(parts[1]) if parts[0] == "repositories" else weather.names.get("/".join(parts[1:3]))
         )
         return [f"github:{name}" for name in REPOSITORIES if weather.names[name] == id_]
-    if "efetch" in logged.path:
+    if "esummary" in logged.path:
         return [
             f"ncbi:nuccore/{name}"
             for name in logged.params.get("id", "").split(",")
             if name in ACCESSIONS
         ]
-    if "esearch" in logged.path and logged.params.get("term") == QUERY:
+    if "esearch" in logged.path and QUERY in logged.params.get("term", ""):
         return [f"ncbi:nuccore?{QUERY}"]
     return []
 

@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
@@ -39,6 +40,8 @@ TARGETS: Final = (
     f"ncbi:nuccore?{QUERY}",
 )
 EVERY: Final = 1.0
+RECONCILE: Final = 3.0
+"""Seconds after which the query is listed whole: so both ways of asking go on all the time."""
 _LOOK: Final = 0.1
 _SETTLE: Final = 60.0
 _DRAIN: Final = 20.0
@@ -124,6 +127,7 @@ class Daemons:
             eutils_url = "{urls.eutils}"
             email = "storm@example.org"
             requests_per_second = {NCBI_RATE}
+            reconcile = "{RECONCILE:g}s"
             [store]
             url = "{plan.url}"
             [service]
@@ -309,7 +313,9 @@ class Storm:
         return [
             f"{state.key} ({state.outcome})"
             for state in states
-            if self.watcher.after(state.id, since) < 2 or (state.failures and state.key not in gone)
+            if self.watcher.after(state.id, since) < 2
+            or (state.failures and state.key not in gone)
+            or ("?" in state.key and not _since(state.reconciled_at, since))
         ]
 
     def sum_up(self) -> None:
@@ -386,6 +392,10 @@ async def storm(
         made.sum_up()
         report.seconds = time.monotonic() - begun
         return report
+
+
+def _since(moment: datetime | None, since: float) -> bool:
+    return moment is not None and moment.timestamp() > since
 
 
 async def _ended(task: asyncio.Task[Any]) -> None:

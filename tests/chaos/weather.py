@@ -6,6 +6,7 @@ import random
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from datetime import date, timedelta
 from typing import Any, Final, TypeAlias
 from unittest import mock
 
@@ -45,6 +46,7 @@ QUERY: Final = f'"{STORM}"[Organism]'
 NCBI_RATE: Final = 3
 # All on the first page, whose ETag is the cursor.
 _MOST_RELEASES: Final = 40
+_FIRST_DAY: Final = date(2030, 1, 1)
 
 Shape: TypeAlias = tuple[object, ...]
 """What matters of a release, however it is told."""
@@ -148,6 +150,8 @@ class Weather:
         """What stands upstream before anything happens."""
         self._calm.set()
         github, ncbi = self.upstream.github, self.upstream.ncbi
+        # NCBI tells changes by the day: each of these has one of its own, all yet to come.
+        ncbi.today = lambda: _FIRST_DAY + timedelta(days=self._number)
         github.tokens[TOKEN] = GithubUser("storm", limit=15_000, graphql_limit=15_000)
         github.limit_anonymous = 15_000
         for name in REPOSITORIES:
@@ -155,9 +159,9 @@ class Weather:
             for _ in range(3):
                 self._publish(name)
         for n, accession in enumerate(ACCESSIONS):
-            ncbi.add("nuccore", self._genbank(accession, CALM if n < 3 else STORM))
+            self._add(accession, CALM if n < 3 else STORM)
         for n in range(12):
-            ncbi.add("nuccore", self._genbank(f"CD{n:06}", STORM))
+            self._add(f"CD{n:06}", STORM)
         ncbi.limit_without_key = NCBI_RATE
 
     @asynccontextmanager
@@ -291,7 +295,7 @@ class Weather:
                 self.gone[accession] = entry
                 ncbi.remove(accession)
             case 4:
-                ncbi.add("nuccore", self._genbank(f"EF{self._number:06}", STORM))
+                self._add(f"EF{self._number:06}", STORM)
             case 5 if len(mine) > 6:
                 ncbi.remove(rng.choice(mine))
             case 6:
@@ -304,14 +308,19 @@ class Weather:
 
     def _return(self) -> None:
         name, entry = self.gone.popitem()
-        self.upstream.ncbi.add("nuccore", entry.flat)
-        assert self.upstream.ncbi.get(name).flat == entry.flat
+        ncbi = self.upstream.ncbi
+        ncbi.add("nuccore", entry.flat, mdat=ncbi.today())
+        assert ncbi.get(name).flat == entry.flat
 
     def _edit(self, entry: Entry) -> None:
         text = entry.flat.decode()
         at = text.index("State ")
         old = text[at : text.index(".", at) + 1]
         self.upstream.ncbi.edit(entry.header.accession, old, f"State {self._number}.")
+
+    def _add(self, accession: str, organism: str) -> None:
+        ncbi = self.upstream.ncbi
+        ncbi.add("nuccore", self._genbank(accession, organism), mdat=ncbi.today())
 
     def _genbank(self, accession: str, organism: str) -> str:
         self._number += 1
