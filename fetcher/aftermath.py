@@ -45,14 +45,13 @@ def state_after(
     if kind.good:
         failures, success = 0, now
         cursor, facts = outcome.cursor, outcome.facts
-        reconciled = now if outcome.reconciled else old.reconciled_at
         if old.last_success is not None:
             rhythm = rhythm.seen((now - old.last_success).total_seconds(), changed=changed)
     else:
         failures, success = old.failures + 1, old.last_success
         # A bad poll that changed nothing keeps the last good cursor.
         cursor, facts = outcome.cursor or old.cursor, {**old.facts, **outcome.facts}
-        reconciled = old.reconciled_at
+    reconciled = now if outcome.reconciled else old.reconciled_at
     retry_at = failure.retry_at if failure is not None else None
     due = next_due(old, kind, failures, retry_at, rhythm, now)
     return TargetState(

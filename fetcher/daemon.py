@@ -22,7 +22,7 @@ from fetcher.moves import Mover
 from fetcher.notify import Notifier
 from fetcher.nudge import Nudger
 from fetcher.policy.budget import Quota
-from fetcher.refresh import Event, Stored
+from fetcher.refresh import Event, Polled, Stored
 from fetcher.scheduler import Leader, Pace
 from fetcher.service import open_transport, owner_name
 from fetcher.shield import Shield, tell_of
@@ -115,6 +115,7 @@ class Daemon:
                 kinds[key] = kinds.get(key, 0) + 1
             for (kind, change_kind), count in kinds.items():
                 self._metrics.stored(kind, change_kind, count)
+        if not isinstance(event, Polled):
             return
         now = event.state.last_attempt or event.begun
         late = (event.begun - event.was_due).total_seconds() if event.was_due is not None else None

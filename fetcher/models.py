@@ -22,6 +22,7 @@ __all__ = [
     "Clock",
     "Due",
     "Every",
+    "Expected",
     "Failure",
     "Known",
     "Lease",
@@ -126,6 +127,14 @@ class Chunk:
     withdrawn: tuple[str, ...] = ()
     detached: tuple[str, ...] = ()
     asked: Target | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """So many more records of a target are on their way; fewer, where they are there already."""
+
+    target: Target
+    records: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -399,11 +408,14 @@ class Known(Protocol):
 class Source(Protocol):
     """One upstream: handed everything that is due at once, so that it may batch.
 
-    Yields chunks of records as they come, and exactly one outcome for each due target, after
-    the last of its chunks. Raises nothing of the upstream's doing.
+    Yields chunks of records as they come (and how many are expected, where there are many), and
+    exactly one outcome for each due target, after the last of its chunks. Raises nothing of the
+    upstream's doing.
     """
 
-    def poll(self, due: Sequence[Due], known: Known) -> AsyncGenerator[Chunk | Outcome, None]:
+    def poll(
+        self, due: Sequence[Due], known: Known
+    ) -> AsyncGenerator[Chunk | Expected | Outcome, None]:
         """Polls all targets that are due."""
         ...
 

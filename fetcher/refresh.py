@@ -25,6 +25,7 @@ from fetcher.models import (
     Change,
     Chunk,
     Due,
+    Expected,
     Failure,
     Lease,
     Outcome,
@@ -73,7 +74,7 @@ class Polled:
     since: datetime | None = None
 
 
-Event: TypeAlias = Stored | Polled
+Event: TypeAlias = Expected | Stored | Polled
 
 
 def kinds_of(target: Target) -> tuple[Kind, ...]:
@@ -147,6 +148,8 @@ class Refresher:
     ) -> AsyncGenerator[Event, None]:
         """Yields an event for everything committed, and one `Polled` for each due target.
 
+        What a source expects goes by as it is.
+
         Targets of which the source says nothing, because it raised or forgot them, end as
         `failed`. Raises `StoreError` when the store fails: then nothing further is committed,
         and what was not is polled again next time.
@@ -158,6 +161,9 @@ class Refresher:
                 bunches(source.poll(due, self._store), most=_COMMIT_RECORDS, weigh=_weight)
             ) as bunched:
                 async for items in bunched:
+                    for item in items:
+                        if isinstance(item, Expected):
+                            yield item
                     for event in await self._committed(run, items):
                         yield event
         except StoreError:
@@ -176,7 +182,9 @@ class Refresher:
             for event in await self._committed(run, failed):
                 yield event
 
-    async def _committed(self, run: _Run, items: Sequence[Chunk | Outcome]) -> list[Event]:
+    async def _committed(
+        self, run: _Run, items: Sequence[Chunk | Expected | Outcome]
+    ) -> list[Event]:
         """Commits until it is done; what was written already is not written again."""
         work = _Work(
             [item for item in items if isinstance(item, Chunk)],
@@ -398,7 +406,7 @@ def _told(polled: Polled) -> dict[str, Any]:
     }
 
 
-def _weight(item: Chunk | Outcome) -> int:
+def _weight(item: Chunk | Expected | Outcome) -> int:
     return len(item.records) if isinstance(item, Chunk) else 1
 
 

@@ -19,6 +19,7 @@ from fetcher.clock import SystemClock
 from fetcher.config import Settings, load_settings, parse_duration, read_target_file
 from fetcher.errors import Mistake, SettingsError, TargetError
 from fetcher.log import set_up_log
+from fetcher.models import Expected
 from fetcher.refresh import Event, Polled
 from fetcher.service import Service, open_transport
 from fetcher.store import open_store
@@ -168,6 +169,8 @@ class _Fetch:
         if isinstance(event, Polled):
             self.rows[event.asked] = Row.of(self.targets[event.asked], event)
             self.progress.ended(event.state.records)
+        elif isinstance(event, Expected):
+            self.progress.expected(event.records)
         else:
             self.progress.stored(len(event.changes) + event.unchanged)
         await sink.take(event)

@@ -17,6 +17,10 @@ class Progress(Protocol):
         """One more target has ended."""
         ...
 
+    def expected(self, records: int) -> None:
+        """So many more records are to come; fewer, where it is negative."""
+        ...
+
     def stored(self, records: int) -> None:
         """So many more records came."""
         ...
@@ -36,6 +40,7 @@ class Progress(Protocol):
 
 class _Silent:
     def ended(self, records: int) -> None: ...
+    def expected(self, records: int) -> None: ...
     def stored(self, records: int) -> None: ...
     def waiting(self, wait: Wait) -> None: ...
     def account_taken(self, owner: str, seconds: float) -> None: ...
@@ -43,32 +48,54 @@ class _Silent:
 
 
 class _Bar:
-    """A bar of targets with the records beside it, drawn by rich."""
+    """A bar drawn by rich: of records, once it is known how many come; of targets before.
+
+    Its rate and the time left are those of the last half minute.
+    """
 
     def __init__(self, total: int) -> None:
         from rich import progress
         from rich.console import Console
 
-        self._records = 0
+        self._targets, self._ended = total, 0
+        self._expected, self._records = 0, 0
         self._bar = progress.Progress(
             progress.TextColumn("{task.description}"),
             progress.BarColumn(),
-            progress.MofNCompleteColumn(),
-            progress.TextColumn("{task.fields[records]:,} records"),
+            progress.TextColumn("{task.fields[told]}"),
             progress.TimeElapsedColumn(),
             progress.TimeRemainingColumn(),
             console=Console(file=sys.stderr),
             transient=True,
         )
-        self._task = self._bar.add_task("Fetching", total=total, records=0)
+        self._task = self._bar.add_task("Fetching", total=total, told="")
         self._bar.start()
 
     def ended(self, records: int) -> None:
-        self._bar.update(self._task, advance=1, description="Fetching")
+        self._ended += 1
+        self._tell()
+
+    def expected(self, records: int) -> None:
+        self._expected += records
+        self._tell()
 
     def stored(self, records: int) -> None:
         self._records += records
-        self._bar.update(self._task, records=self._records, description="Fetching")
+        self._tell()
+
+    def _tell(self) -> None:
+        """Everything counts alike in the bar: a target, and a record that is expected."""
+        task = self._bar.tasks[0]
+        done = self._ended + min(self._records, self._expected)
+        total = self._targets + self._expected
+        told = f"{self._records:,} records"
+        if self._expected > 0:
+            told = f"{self._records:,} of {self._expected:,} records"
+        if self._targets > 1:
+            told = f"{self._ended:,} of {self._targets:,} targets, {told}"
+        if task.speed and self._records > 1:
+            told += f", {task.speed:,.0f} a second"
+        self._bar.update(self._task, completed=done, total=total, told=told, description="Fetching")
 
     def waiting(self, wait: Wait) -> None:
         self._bar.update(self._task, description=f"Waiting {wait.seconds:.0f} s ({wait.reason})")

@@ -13,7 +13,7 @@ from fetcher.cli.render import (
     sequence_text,
 )
 from fetcher.documents import Document, Kind, time_text, to_json
-from fetcher.models import Change, TargetState
+from fetcher.models import Change, Expected, TargetState
 from fetcher.refresh import Event, Polled, Stored, kinds_of
 from fetcher.store.protocol import Query, ReadStore
 from fetcher.targets import Target, parse_target
@@ -109,6 +109,8 @@ class _AsTheyArrive:
             for change in event.changes:
                 if self._changed_only or change.change != "withdrawn":
                     self._write(await _whole(self._store, change))
+        elif isinstance(event, Expected):
+            return
         elif self._changed_only:
             if event.since is not None:
                 async with aclosing(_changed(self._store, event)) as documents:

@@ -11,7 +11,7 @@ from datetime import date
 
 from fetcher.errors import UpstreamError
 from fetcher.fan import fan_out
-from fetcher.models import Chunk, Due, Known, Outcome
+from fetcher.models import Chunk, Due, Expected, Known, Outcome
 from fetcher.sources.eutils import Eutils
 from fetcher.sources.ncbi_accessions import Accessions, Group, groups_of
 from fetcher.sources.ncbi_queries import Queries
@@ -33,11 +33,13 @@ class NcbiSource:
         """Whether NCBI answers; raises `UpstreamError`."""
         return await self._eutils.reach()
 
-    async def poll(self, due: Sequence[Due], known: Known) -> AsyncGenerator[Chunk | Outcome, None]:
+    async def poll(
+        self, due: Sequence[Due], known: Known
+    ) -> AsyncGenerator[Chunk | Expected | Outcome, None]:
         """Accessions of all targets share requests; each query is a job of its own."""
         stop = AccountStop()
 
-        async def work(job: Group | Due) -> AsyncGenerator[Chunk | Outcome, None]:
+        async def work(job: Group | Due) -> AsyncGenerator[Chunk | Expected | Outcome, None]:
             left = {each.target: each for each in (job.dues() if isinstance(job, Group) else [job])}
             if stop.error is None:
                 steps = (

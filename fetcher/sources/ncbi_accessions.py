@@ -62,6 +62,18 @@ class Accessions:
         day = self._today()
         summaries = await self._eutils.summaries(group.database, list(group.waiting))
         by_name = _by_name(summaries, versioned=group.versioned)
+        # Another record may answer to the name by now: how does the one stand that did before?
+        before = {
+            str(due.state.facts["newest"]): name
+            for name, dues in group.waiting.items()
+            for due in dues
+            if name not in by_name and due.state is not None and "newest" in due.state.facts
+        }
+        if before:
+            old = await self._eutils.summaries(group.database, list(before))
+            found = {before[s.accession_version]: s for s in old if s.accession_version in before}
+            by_name = {**by_name, **found}
+            summaries = [*summaries, *old]
         told = {each.accession_version: each for each in summaries}
         exact: Waiting = {}
         former: dict[str, Due] = {}
@@ -84,9 +96,9 @@ class Accessions:
                     )
                     continue
                 exact.setdefault(summary.accession_version, []).append(due)
-                before = due.state.facts.get("newest") if due.state is not None else None
-                if before not in (None, summary.accession_version):
-                    former[str(before)] = due
+                newest = due.state.facts.get("newest") if due.state is not None else None
+                if newest not in (None, summary.accession_version):
+                    former[str(newest)] = due
         async for chunk in self._former(group.database, former):
             yield chunk
         parts = [

@@ -6,15 +6,15 @@ search for what was modified lately is enough (`fetcher.policy.window`); what le
 without being modified is found when everything is listed again.
 """
 
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from datetime import date, timedelta
-from typing import Final
+from typing import Any, Final
 
-from fetcher.errors import NotFound, UpstreamError
+from fetcher.errors import Malformed, NotFound, UnreadableRecord, UpstreamError
 from fetcher.fan import fan_out
-from fetcher.models import Chunk, Due, Failure, Known, Outcome, OutcomeKind
+from fetcher.models import Chunk, Due, Expected, Failure, Known, Outcome, OutcomeKind
 from fetcher.policy.window import LAG, Ledger, Window
 from fetcher.sources.eutils import SEARCH_REACH, SUMMARY_IDS, Answer, Eutils
 from fetcher.sources.ncbi_slices import LAST_DAY, Slice, slices
@@ -29,9 +29,11 @@ PAGE: Final = 500
 WORKERS: Final = 8
 # How often in a row an answer may bring nothing new before it is given up.
 FRUITLESS: Final = 3
+MOST_MISSING: Final = 500
+"""So many records that did not come are remembered; of more, none is, and all is listed again."""
 _DAY: Final = timedelta(days=1)
 
-Item = Chunk | Outcome
+Item = Chunk | Expected | Outcome
 
 
 @dataclass(slots=True)
@@ -55,7 +57,19 @@ class _Pass:
     got: Ledger = field(default_factory=Ledger)
     missing: dict[str, UpstreamError] = field(default_factory=dict)
     unreached: int = 0
+    # UIDs that were listed, whose names are listed, too.
+    doubles: int = 0
     some: bool = False
+
+    @property
+    def number(self) -> int:
+        """How many records were listed."""
+        return len(self.listed) - self.doubles
+
+    @property
+    def has(self) -> bool:
+        """Whether the target had any record before."""
+        return self.due.state is not None and self.due.state.records > 0
 
 
 class Queries:
@@ -75,7 +89,7 @@ class Queries:
         try:
             async with aclosing(steps):
                 async for item in steps:
-                    work.some = True
+                    work.some = work.some or isinstance(item, Chunk)
                     yield item
         except UpstreamError as error:
             stop.learn(error)
@@ -90,11 +104,13 @@ class Queries:
         whole = Slice(work.target.name)
         total = 0
 
-        async def pages() -> AsyncIterator[_Page]:
+        async def pages() -> AsyncIterator[_Page | int]:
             nonlocal total
             async with aclosing(self._listed(work, whole)) as found:
                 async for part, each in found:
-                    total = total or each.count if part == whole else total
+                    if part == whole:
+                        total = each.count
+                        yield total
                     for page in _pages(each):
                         yield page
 
@@ -112,15 +128,15 @@ class Queries:
             async with aclosing(self._modified(work, open_days, lately)) as items:
                 async for item in items:
                     yield item
-        if not work.missing and not work.unreached and len(work.listed) < total:
+        if not work.missing and not work.unreached and work.number < total:
             # It may have become less meanwhile; what is more will be found next time.
             total = (await self._eutils.search(work.target.database, whole.term, names=0)).count
-        complete = not (work.missing or work.unreached) and len(work.listed) >= total
-        if complete:
+        listed = not work.unreached and work.number >= total
+        if listed:
             async with aclosing(self._left(work)) as chunks:
                 async for chunk in chunks:
                     yield chunk
-        yield self._ended(work, total, Window.after(settled, lately) if complete else None)
+        yield self._ended(work, total, Window.after(settled, lately) if listed else None)
 
     async def _since(self, work: _Pass) -> date | None:
         """The day up to which what the target has is known to be current; None: it has nothing."""
@@ -182,24 +198,24 @@ class Queries:
         else:
             seen.add(names)
             wanted = window.news(names, number)
-        pages = (_Page(wanted[at : at + PAGE]) for at in range(0, len(wanted), PAGE))
+        wanted = list(dict.fromkeys([*_missing(work.due), *wanted]))
+        pages: list[_Page | int] = [len(wanted), *_cut(wanted)] if wanted else []
         async with aclosing(self._got(work, pages, members=False)) as items:
             async for item in items:
                 yield item
-        complete = not (work.missing or work.unreached)
-        after = Window.after(settled, seen) if complete else None
-        yield self._ended(work, None, after)
+        yield self._ended(work, None, Window.after(settled, seen))
 
     async def _modified(self, work: _Pass, part: Slice, into: Ledger) -> AsyncGenerator[Item, None]:
         """Gets what was modified on some days, but for what this poll has got already."""
 
-        async def pages() -> AsyncIterator[_Page]:
+        async def pages() -> AsyncIterator[_Page | int]:
             async with aclosing(self._listed(work, part)) as found:
                 async for _, each in found:
                     into.add(each.ids)
                     names = [name for name in each.ids if name not in work.got]
-                    for at in range(0, len(names), PAGE):
-                        yield _Page(names[at : at + PAGE])
+                    yield len(names)
+                    for page in _cut(names):
+                        yield page
 
         async with aclosing(self._got(work, pages(), members=False)) as items:
             async for item in items:
@@ -218,17 +234,31 @@ class Queries:
                 yield part, found
 
     async def _got(
-        self, work: _Pass, pages: Iterable[_Page] | AsyncIterator[_Page], *, members: bool
+        self,
+        work: _Pass,
+        pages: Iterable[_Page | int] | AsyncIterator[_Page | int],
+        *,
+        members: bool,
     ) -> AsyncGenerator[Item, None]:
-        """Several pages at once; with `members` those that the target has already are let be."""
+        """Several pages at once; with `members` those that the target has already are let be.
 
-        async def get(page: _Page) -> AsyncGenerator[Chunk, None]:
+        A number among the pages says how many records are to come.
+        """
+
+        again = set(_missing(work.due))
+
+        async def get(page: _Page | int) -> AsyncGenerator[Item, None]:
+            if isinstance(page, int):
+                yield Expected(work.target, page)
+                return
             if members:
                 ids = [f"{work.target.database}:{name}" for name in page.names]
                 there = await work.known.members("sequence", ids, work.target.key)
-                names = [n for n, id_ in zip(page.names, ids, strict=True) if id_ not in there]
-                if len(names) < len(page.names):
-                    page = _Page(names)
+                lacking = {n for n, id_ in zip(page.names, ids, strict=True) if id_ not in there}
+                lacking |= again.intersection(page.names)
+                if len(lacking) < len(page.names):
+                    yield Expected(work.target, len(lacking) - len(page.names))
+                    page = _Page([name for name in page.names if name in lacking])
             try:
                 async with aclosing(self._page(work, page)) as chunks:
                     async for chunk in chunks:
@@ -269,7 +299,8 @@ class Queries:
                         names = [record.content["accession_version"] for record in records]
                         for name, record in zip(names, records, strict=True):
                             wanted.pop(name, None)
-                            wanted.pop(str(record.extra.get("uid")), None)
+                            if wanted.pop(str(record.extra.get("uid")), False) is None:
+                                work.doubles += 1
                         work.got.add(names)
                         work.listed.add(names)
                         yield Chunk(work.target, "sequence", tuple(records))
@@ -285,13 +316,22 @@ class Queries:
     def _ended(self, work: _Pass, total: int | None, window: Window | None) -> Outcome:
         """How the poll ended; `total` is None where not everything was listed."""
         due, target = work.due, work.target
-        listed = len(work.listed)
+        listed = work.number
         failure = None
+        missing = tuple(work.missing)
+        cursor: Mapping[str, Any] | None = None
+        facts: Mapping[str, Any] = {}
+        if window is not None and not work.unreached and len(missing) <= MOST_MISSING:
+            cursor = window.cursor()
+            # These outlive the cursor, which goes before its records change.
+            facts = {"settled": window.settled.isoformat(), "missing": list(missing)}
         if work.missing:
             name, error = next(iter(work.missing.items()))
             text = f"{len(work.missing):,} records did not come: {name}: {error}"
             retry_at = getattr(error, "retry_at", None)
-            if not (work.some or isinstance(error, NotFound)):
+            # One record that is wrong is one thing, an upstream that does not answer another.
+            its_own = isinstance(error, NotFound | Malformed | UnreadableRecord)
+            if not (work.some or (its_own and work.has) or isinstance(error, NotFound)):
                 return ended_by(error, due)
             failure = Failure(text, error.evidence, retry_at)
         elif work.unreached:
@@ -302,20 +342,22 @@ class Queries:
             )
         elif total is not None and listed < total:
             failure = Failure(f"the search finds {total:,} records, and lists {listed:,} of them")
-        if failure is not None or window is None:
-            missing = tuple(work.missing)
-            return Outcome(due.target, target, OutcomeKind.PARTIAL, failure, missing)
-        empty = total == 0 or (total is None and due.state is not None and not due.state.records)
-        facts = {"settled": window.settled.isoformat()}
-        kind = OutcomeKind.EMPTY if empty and not work.some else OutcomeKind.UNCHANGED
-        return Outcome(
-            due.target,
-            target,
-            kind,
-            cursor=window.cursor(),
-            facts=facts,
-            reconciled=total is not None,
-        )
+        kind = OutcomeKind.UNCHANGED
+        if failure is not None:
+            kind = OutcomeKind.PARTIAL
+        elif not work.some and (total == 0 or (total is None and not work.has)):
+            kind = OutcomeKind.EMPTY
+        whole = total is not None and cursor is not None
+        return Outcome(due.target, target, kind, failure, missing, cursor, facts, whole)
+
+
+def _missing(due: Due) -> Sequence[str]:
+    """What did not come last time, though the window went on."""
+    return due.state.facts.get("missing", ()) if due.state is not None else ()
+
+
+def _cut(names: Sequence[str]) -> list[_Page]:
+    return [_Page(names[at : at + PAGE]) for at in range(0, len(names), PAGE)]
 
 
 def _pages(found: Found) -> list[_Page]:

@@ -69,16 +69,20 @@ async def slices(
     The first is the whole: where that is too much it comes without names, and its parts follow.
     One that cannot be cut further comes with the names that are within reach.
     """
-    waiting = [whole]
-    begun = False
+    waiting: list[tuple[Slice, int | None]] = [(whole, None)]
     while waiting:
-        part = waiting.pop()
-        found = await eutils.search(database, part.words(), days=part.days)
-        halves = part.halves(today) if found.count > SEARCH_REACH else None
-        if halves is None:
-            yield part, found
-        else:
-            waiting.extend(reversed(halves))
-            if not begun:
+        part, count = waiting.pop()
+        halves = part.halves(today)
+        if count is None or count <= SEARCH_REACH or halves is None:
+            found = await eutils.search(database, part.words(), days=part.days)
+            if count is None and waiting:
+                # What the first half has not is in the second, which may be too much for sure.
+                second, both = waiting.pop()
+                waiting.append((second, (both or 0) - found.count))
+            count = found.count
+            if count <= SEARCH_REACH or halves is None:
+                yield part, found
+                continue
+            if part == whole:
                 yield part, replace(found, ids=())
-        begun = True
+        waiting += ((halves[1], count), (halves[0], None))

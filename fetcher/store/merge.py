@@ -121,8 +121,11 @@ def merge_removal(
         "stamp": stamp.document(),
         "observed": {**old["observed"], "at": batch.observed_at},
     }
-    document = _with(old, changes)
-    return Merged("changed", document, "withdrawn")
+    if "status" in old:
+        # The digest stays that of the content that was last seen.
+        changes["status"] = "withdrawn"
+        changes["history"][-1]["fields"]["status"] = old["status"]
+    return Merged("changed", _with(old, changes), "withdrawn")
 
 
 @dataclass(frozen=True, slots=True)
