@@ -1,5 +1,6 @@
 """Targets of an account that cannot poll for a while go to another one, and come back."""
 
+import contextlib
 from collections.abc import Callable
 from datetime import datetime
 from typing import Final
@@ -51,7 +52,9 @@ class Mover:
         """Looks for accounts that went or came back, for as long as it runs."""
         while True:
             await self._clock.sleep(_LOOK)
-            await self.look()
+            # Whoever polls tells of an outage; what could not be moved moves next time.
+            with contextlib.suppress(StoreError):
+                await self.look()
 
     async def look(self) -> None:
         """Moves what has to be moved now."""

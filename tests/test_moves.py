@@ -1,12 +1,15 @@
 """Targets leave an account that cannot poll, and come back to it."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import timedelta
+from typing import cast
 
 import pytest
 
 from fetcher.accounts import Homes
+from fetcher.errors import StoreUnavailable
 from fetcher.gate import Gate
 from fetcher.models import Every, Failure, OutcomeKind, Wish
 from fetcher.moves import Mover
@@ -215,3 +218,35 @@ async def test_where_all_are_away_nothing_moves(stage: Stage) -> None:
         await stage.limit(account, 1800.0)
     await stage.mover.look()
     assert await stage.where() == before
+
+
+class _Ailing:
+    """A store that fails once when it is asked for the accounts."""
+
+    def __init__(self, store: WriteStore) -> None:
+        self._store = store
+        self.failed = 0
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._store, name)
+
+    async def accounts(self) -> object:
+        if not self.failed:
+            self.failed += 1
+            raise StoreUnavailable("no server answers")
+        return await self._store.accounts()
+
+
+async def test_an_outage_of_the_store_ends_no_look(stage: Stage) -> None:
+    """It goes on looking: what was to be moved is moved when the store is back."""
+    await stage.limit(KEYS[0], 3600)
+    ailing = _Ailing(stage.store)
+    homes = Homes({"github": KEYS, "ncbi": ()})
+    mover = Mover(cast("WriteStore", ailing), homes, stage.clock, SILENT, stage.woken.append)
+    looking = asyncio.create_task(mover.run())
+    while not stage.woken:
+        await asyncio.sleep(0)
+    assert ailing.failed == 1
+    looking.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await looking
