@@ -101,6 +101,7 @@ class Record:
     tells it (an asset's label), takes its place in the document and changes no digest. `flat` is
     the GenBank flat file exactly as served, compressed by zlib.
     `upstream_version` orders observations by the upstream's own word: (version, update time).
+    `size` is about how many bytes all of it takes, where that is known.
     """
 
     id: str
@@ -111,6 +112,7 @@ class Record:
     upstream_version: tuple[int, datetime | None] = (0, None)
     extra: Content = field(default_factory=dict)
     flat: bytes | None = None
+    size: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

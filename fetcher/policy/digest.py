@@ -4,7 +4,7 @@ import hashlib
 
 from fetcher.documents import Content, json_bytes
 
-__all__ = ["digest"]
+__all__ = ["digest", "measured"]
 
 
 def digest(content: Content) -> str:
@@ -13,4 +13,10 @@ def digest(content: Content) -> str:
     Keys are sorted, lists keep their order, times are UTC. Raises `TypeError` for what JSON
     cannot say, such as bytes.
     """
-    return "sha256:" + hashlib.sha256(json_bytes(content, sort_keys=True)).hexdigest()
+    return measured(content)[0]
+
+
+def measured(content: Content) -> tuple[str, int]:
+    """The digest, and how many bytes of JSON it was made of."""
+    data = json_bytes(content, sort_keys=True)
+    return "sha256:" + hashlib.sha256(data).hexdigest(), len(data)

@@ -15,7 +15,7 @@ from fetcher import documents
 from fetcher.errors import Evidence, Malformed, UnreadableRecord, UpstreamError
 from fetcher.gate import Gate
 from fetcher.models import Record
-from fetcher.policy.digest import digest
+from fetcher.policy.digest import measured
 from fetcher.policy.verdict import Accept, Reply, Retry, Verdict, judge_ncbi
 from fetcher.sources.genbank import FlatFileSplitter, read_records
 from fetcher.sources.wire_ncbi import Found, Summary, found_of, read_json, summaries_of
@@ -99,6 +99,8 @@ class Eutils:
         self._gate = gate
         self._url = url
         self._patience = patience
+        # More threads at once would only wait for each other, and the event loop for all of them.
+        self._reading = asyncio.Lock()
         who = {"tool": tool, "email": email, "api_key": api_key or ""}
         # An empty key is refused with 400, so what is empty is not sent.
         self._who = tuple((name, value) for name, value in who.items() if value)
@@ -220,7 +222,8 @@ class Eutils:
         answer: Answer,
         told: Mapping[str, Summary],
     ) -> list[Record]:
-        read = await asyncio.to_thread(_read, database, flats, self._url, told)
+        async with self._reading:
+            read = await asyncio.to_thread(_read, database, flats, self._url, told)
         answer.unreadable.extend(each for each in read if isinstance(each, UnreadableRecord))
         records = [each for each in read if isinstance(each, Record)]
         for flat, each in zip(flats, read, strict=True):
@@ -265,15 +268,18 @@ def _record(
         content["replaced_by"] = summary.replaced_by or read["replaced_by"]
     uid = summary.uid if summary is not None else read["uid"]
     name = read["accession_version"]
+    digest, size = measured(content)
+    packed = zlib.compress(flat, 1)
     return Record(
         id=f"{database}:{name}",
         kind="sequence",
         content=content,
         source_url=f"{url}/efetch.fcgi?db={database}&id={name}&rettype=gb&retmode=text",
-        digest=digest(content),
+        digest=digest,
         upstream_version=(read["version"], read["update_date"]),
         extra={"uid": uid},
-        flat=zlib.compress(flat, 1),
+        flat=packed,
+        size=size + len(packed),
     )
 
 

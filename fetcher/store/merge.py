@@ -40,12 +40,14 @@ class Merged:
 
     ``changed``: store `document`, whose content changed (`change` says how). ``touched``: store
     it, but nothing that readers follow changed, and its stamp stays. ``same``: nothing to do.
-    ``refused``: the store holds a newer observation.
+    ``refused``: the store holds a newer observation. `size` is about how many bytes the content
+    takes, where that is known.
     """
 
     action: Literal["changed", "touched", "same", "refused"]
     document: Document | None = None
     change: ChangeKind | None = None
+    size: int | None = None
 
 
 # A repository has one name at a time, whichever it had when a record was written.
@@ -63,7 +65,7 @@ def merge_record(
     by the blob's digest.
     """
     if old is None:
-        return Merged("changed", _fresh(record, batch, stamp, now), "added")
+        return Merged("changed", _fresh(record, batch, stamp, now), "added", record.size)
     if _is_late(old, stamp) or _is_newer(old["observed"], _observed(record, batch), now):
         return _REFUSED
     targets = _targets(old["targets"], batch)
@@ -85,7 +87,7 @@ def merge_record(
     document["targets"] = targets
     document["revision"] = old["revision"] + 1
     document["history"] = _history(old, document["revision"], now, fields)
-    return Merged("changed", document, "changed")
+    return Merged("changed", document, "changed", record.size)
 
 
 def merge_removal(

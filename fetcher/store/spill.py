@@ -18,15 +18,23 @@ from fetcher.store.times import read_times
 __all__ = ["LIMIT", "blob_digest", "restore", "spill"]
 
 LIMIT: Final = 12 << 20
+# Content whose JSON is no longer fits whatever is kept beside it (twenty entries of history, in
+# which long values are digests), and however much longer BSON is.
+_SURELY_SMALL: Final = 1 << 20
 _SPILLABLE: Final = ("sequence", "flat", "features", "references", "comment", "body", "assets")
 
 
-def spill(document: Document, limit: int = LIMIT) -> tuple[Document, dict[str, bytes]]:
+def spill(
+    document: Document, limit: int = LIMIT, size: int | None = None
+) -> tuple[Document, dict[str, bytes]]:
     """The document within the limit, and its blobs by digest.
 
     ``blobs`` says of each field that moved: digest, length and encoding; the field is None.
-    Those that moved before stay where they are.
+    Those that moved before stay where they are. `size` is that of its content as JSON, where
+    that is known: most documents need not be measured.
     """
+    if size is not None and size <= _SURELY_SMALL:
+        return document, {}
     sizes = {
         field: _size(document[field]) for field in _SPILLABLE if document.get(field) is not None
     }

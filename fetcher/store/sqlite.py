@@ -147,14 +147,14 @@ def _merged(
     """Runs in a worker thread: merges, and makes rows of what is to be stored."""
     steps = merge_all(stored, batches, stamps, now)
     last = {
-        (step.kind, step.id): step.merged.document
+        (step.kind, step.id): (step.merged.document, step.merged.size)
         for step in steps
         if step.merged.document is not None
     }
     rows: dict[Kind, list[tuple[Sequence[Any], Sequence[str]]]] = {}
     blobs: dict[str, bytes] = {}
-    for (kind, _), document in last.items():
-        small, large = spill(document)
+    for (kind, _), (document, size) in last.items():
+        small, large = spill(document, size=size)
         blobs.update(large)
         rows.setdefault(kind, []).append((to_row(kind, small), small["targets"]))
     return steps, rows, blobs

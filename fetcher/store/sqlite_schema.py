@@ -5,6 +5,7 @@ import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from functools import cache
 from typing import Any, Final
 
 from fetcher.documents import Document, Kind, from_json, json_bytes
@@ -30,6 +31,7 @@ APPLICATION_ID: Final = 0x66657463
 _SURROGATE: Final = re.compile("[\ud800-\udfff]")
 
 
+@cache
 def columns(kind: Kind) -> tuple[str, ...]:
     """The fields of a kind that have a column of their own, for indexes and conditions."""
     return tuple(dict.fromkeys(field for fields in INDEXED[kind] for field in fields))

@@ -162,11 +162,13 @@ class MongoStore(MongoSchedule):
     async def _spilled(self, steps: Iterable[Step]) -> dict[_Key, Document]:
         """What is to be stored, the last word on each record; its blobs stand already."""
         last = {
-            (step.kind, step.id): step.merged.document
+            (step.kind, step.id): (step.merged.document, step.merged.size)
             for step in steps
             if step.merged.document is not None
         }
-        small = await asyncio.to_thread(lambda: {key: spill(doc) for key, doc in last.items()})
+        small = await asyncio.to_thread(
+            lambda: {key: spill(doc, size=size) for key, (doc, size) in last.items()}
+        )
         for _, blobs in small.values():
             for digest, data in blobs.items():
                 await self._upload(digest, data)
