@@ -396,6 +396,7 @@ async def test_a_locked_file_pauses_polling_and_loses_nothing(daemons: Daemons) 
         )
         lines = await stop(process)
         assert process.returncode == 0
-    events = [each["event"] for each in lines]
-    assert "the lease cannot be renewed" in events
-    assert "the lease is renewed again" in events
+    # Writes wait for the lock one after the other: which of them gives up first is not said.
+    events = {each["event"] for each in lines}
+    assert events & {"the lease cannot be renewed", "the store fails"}
+    assert events & {"the lease is renewed again", "the store works again"}
