@@ -4,19 +4,27 @@ import hashlib
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
+from typing import TYPE_CHECKING
 
 from fetcher.config import GithubAccount, Settings
-from fetcher.gate import Door, DoubleDoor, Gate
+from fetcher.databases import SUMMARY_DATABASES
+from fetcher.gate import DATASETS, Door, DoubleDoor, Gate
 from fetcher.models import Clock, ReachableSource
 from fetcher.policy.budget import asset_budget, github_budget, graphql_budget, ncbi_budget
 from fetcher.sources.credentials import Anonymous, Credentials, Installation, Token
+from fetcher.sources.datasets import Genomes
 from fetcher.sources.eutils import Eutils
 from fetcher.sources.github import GithubSource
 from fetcher.sources.github_batches import BatchedGithubSource
 from fetcher.sources.graphql import Graphql
 from fetcher.sources.ncbi import NcbiSource
+from fetcher.sources.summaries import Summaries
+from fetcher.sources.taxonomy import Taxonomy
 from fetcher.targets import Target, Upstream
 from fetcher.transport import Transport
+
+if TYPE_CHECKING:
+    from fetcher.sources.lookups import Directory
 
 __all__ = [
     "Account",
@@ -228,6 +236,16 @@ def _ncbi(
             tool=settings.ncbi.tool,
             patience=patience,
         )
-        source = NcbiSource(eutils, today)
-        accounts.append(Account(f"ncbi:{account.identity}", gate.name, "ncbi", gate, source))
+        # Counted apart from the E-utilities' requests.
+        name = f"NCBI account {account.name} (Datasets)"
+        reports = Gate(name, ncbi_budget(account.rate), clock, in_flight=4)
+        genomes = Genomes(
+            transport, reports, url=settings.ncbi.datasets_url, api_key=key, patience=patience
+        )
+        directories: dict[str, Directory] = {"taxonomy": Taxonomy(eutils), "genome": genomes}
+        for each in SUMMARY_DATABASES.values():
+            directories[each.name] = Summaries(eutils, each)
+        source = NcbiSource(eutils, today, directories)
+        door = DoubleDoor(gate, reports, each=1, other=DATASETS, together=False)
+        accounts.append(Account(f"ncbi:{account.identity}", gate.name, "ncbi", door, source))
     return tuple(accounts)

@@ -16,6 +16,7 @@ from typing import Any, Final, Literal, NotRequired, TypeAlias, TypedDict
 import orjson
 
 __all__ = [
+    "Ancestor",
     "Asset",
     "Content",
     "Document",
@@ -27,7 +28,9 @@ __all__ = [
     "Sequence",
     "SourceFeature",
     "Stored",
+    "Summary",
     "Tag",
+    "Taxon",
     "flat_file",
     "from_json",
     "json_bytes",
@@ -35,7 +38,7 @@ __all__ = [
     "to_json",
 ]
 
-Kind: TypeAlias = Literal["release", "tag", "sequence", "taxon", "genome"]
+Kind: TypeAlias = Literal["release", "tag", "sequence", "taxon", "genome", "summary"]
 
 Document: TypeAlias = dict[str, Any]
 """A stored document as the drivers give and take it."""
@@ -188,6 +191,47 @@ class Sequence(TypedDict):
     sequence: str | None
     status: Literal["live", "replaced", "suppressed", "withdrawn"]
     replaced_by: str | None
+
+
+class Ancestor(TypedDict):
+    """A taxon above another one."""
+
+    taxid: int
+    name: str
+    rank: str
+
+
+class Taxon(TypedDict):
+    """An NCBI taxon, `_id` ``taxonomy:<taxid>``.
+
+    `lineage` runs from the root down, without the taxon itself. `other_names` are lists by the
+    class of name in lower case with underscores (``acronym``, ``genbank_acronym``, ``synonym``,
+    ``equivalent_name``, ``includes``, ``common_name``, ``authority``, …). `merged_taxids` are
+    those that stood for other taxa before they became this one.
+
+    https://www.ncbi.nlm.nih.gov/books/NBK53758/
+    """
+
+    taxid: int
+    name: str
+    rank: str
+    parent_taxid: int | None
+    division: str | None
+    lineage: list[Ancestor]
+    other_names: dict[str, list[str]]
+    merged_taxids: list[int]
+
+
+class Summary(TypedDict):
+    """What Entrez says in short of a record, `_id` ``<database>:<accession>``.
+
+    `summary` is all of it; the `fields` of `fetcher.databases` stand beside these, too.
+    """
+
+    database: str
+    accession: str
+    uid: str
+    summary: dict[str, Any]
 
 
 def time_text(value: datetime) -> str:

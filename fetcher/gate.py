@@ -11,11 +11,13 @@ from fetcher.errors import RateLimited
 from fetcher.models import Clock
 from fetcher.policy.budget import Budget, Quota, Ticket
 
-__all__ = ["GRAPHQL", "REST", "Door", "DoubleDoor", "Gate", "Wait"]
+__all__ = ["DATASETS", "GRAPHQL", "REST", "Door", "DoubleDoor", "Gate", "Wait"]
 
 GRAPHQL: Final = "graphql"
 REST: Final = "rest"
 """Under this name an account that asks by GraphQL keeps what is left of REST's quota."""
+DATASETS: Final = "datasets"
+"""Under this name an NCBI account keeps what it has sent to Datasets."""
 
 # Waits shorter than this are the account's own pace and not worth a word.
 _WORTH_TELLING = 1.0
@@ -215,18 +217,22 @@ class Gate:
 
 
 class DoubleDoor:
-    """Two gates of one account: most goes by GraphQL, `each` of its points for many targets.
+    """Two gates of one account: most goes by the main one, one of its points for `each` targets.
 
-    A limit of either closes both: GitHub counts requests and points apart, and some limits
-    together. What is left of REST is kept under `REST`.
+    What the second one has sent is kept under the name `other`. Limits that are counted
+    `together` close both: GitHub counts requests and points apart, and some limits together.
     """
 
-    def __init__(self, graphql: Gate, rest: Gate, *, each: int) -> None:
-        graphql.tell_limits(rest.park)
-        rest.tell_limits(graphql.park)
-        self._main = graphql
-        self._other = rest
+    def __init__(
+        self, main: Gate, second: Gate, *, each: int, other: str = REST, together: bool = True
+    ) -> None:
+        if together:
+            main.tell_limits(second.park)
+            second.tell_limits(main.park)
+        self._main = main
+        self._other = second
         self._each = each
+        self._name = other
 
     @property
     def spent(self) -> int:
@@ -260,9 +266,9 @@ class DoubleDoor:
 
     def dump(self) -> dict[str, Any]:
         """See `Door`."""
-        return {**self._main.dump(), REST: self._other.dump()}
+        return {**self._main.dump(), self._name: self._other.dump()}
 
     def load(self, state: Mapping[str, Any], *, silent_for: float | None = None) -> None:
         """See `Door`."""
         self._main.load(state, silent_for=silent_for)
-        self._other.load(state.get(REST, {}), silent_for=silent_for)
+        self._other.load(state.get(self._name, {}), silent_for=silent_for)

@@ -16,6 +16,7 @@ from uuid import uuid4
 from structlog.typing import FilteringBoundLogger
 
 from fetcher.aftermath import NextDue, state_after
+from fetcher.databases import SUMMARY_DATABASES
 from fetcher.documents import Kind
 from fetcher.errors import LeaseLost, StoreError
 from fetcher.fan import bunches
@@ -86,6 +87,8 @@ def kinds_of(target: Target) -> tuple[Kind, ...]:
             return ("taxon",)
         case "genome":
             return ("genome",)
+        case database if database in SUMMARY_DATABASES:
+            return ("summary",)
         case _:
             return ("sequence",)
 

@@ -7,6 +7,7 @@
 ``ncbi:nuccore?QUERY``         every record that an Entrez query finds
 ``ncbi:taxonomy/TAXID``        a taxon
 ``ncbi:genome/GCF_…``          a genome report
+``ncbi:bioproject/PRJNA…``     a summary (see `fetcher.databases`)
 =============================  =====================================================
 """
 
@@ -14,6 +15,7 @@ import re
 from dataclasses import dataclass, field
 from typing import Literal
 
+from fetcher.databases import SUMMARY_DATABASES
 from fetcher.errors import TargetError
 
 __all__ = ["Target", "Upstream", "parse_target", "parse_targets", "split_targets"]
@@ -21,7 +23,7 @@ __all__ = ["Target", "Upstream", "parse_target", "parse_targets", "split_targets
 Upstream = Literal["github", "ncbi"]
 
 _SEQUENCE_DATABASES = ("nuccore", "protein")
-_DATABASES = (*_SEQUENCE_DATABASES, "taxonomy", "genome")
+_DATABASES = (*_SEQUENCE_DATABASES, "taxonomy", "genome", *SUMMARY_DATABASES)
 
 # https://docs.github.com/en/rest/repos/repos: logins are letters, digits and single hyphens
 # (at most 39; managed users have an underscore); repository names are letters, digits, and -_.
@@ -157,6 +159,11 @@ def _ncbi(text: str, rest: str) -> Target:
     if database == "genome":
         if not _GENOME.fullmatch(name):
             raise TargetError(text, f"{name!r} cannot be an assembly accession (GCF_… or GCA_…)")
+        return Target("ncbi", database, name.upper())
+    if (summaries := SUMMARY_DATABASES.get(database)) is not None:
+        if not summaries.accession.fullmatch(name.upper()):
+            example = summaries.example
+            raise TargetError(text, f"{name!r} cannot be a {database} accession ({example})")
         return Target("ncbi", database, name.upper())
     return _accession(text, database, name)
 

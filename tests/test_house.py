@@ -12,13 +12,21 @@ import fetcher
 PACKAGE = Path(fetcher.__file__).parent
 
 # Every room may import errors, documents, models and targets, and the standard library.
-EVERYBODY = {"fetcher.errors", "fetcher.documents", "fetcher.models", "fetcher.targets", "fetcher"}
+EVERYBODY = {
+    "fetcher.databases",
+    "fetcher.errors",
+    "fetcher.documents",
+    "fetcher.models",
+    "fetcher.targets",
+    "fetcher",
+}
 
 # Room → what else it may import: other rooms, and libraries by their top-level name. The longest
 # matching room counts.
 ROOMS: Mapping[str, set[str]] = {
     "fetcher": set(),
     "fetcher.errors": set(),
+    "fetcher.databases": {"fetcher.databases"},
     "fetcher.documents": {"orjson"},
     "fetcher.targets": set(),
     "fetcher.models": set(),

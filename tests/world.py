@@ -39,6 +39,7 @@ class World:
         self.overrides: dict[str, object] = {
             "github.api_url": urls.github,
             "ncbi.eutils_url": urls.eutils,
+            "ncbi.datasets_url": urls.datasets,
             "ncbi.email": "tests@example.org",
         }
         self.events: list[Event] = []

@@ -14,7 +14,6 @@ import typer
 
 from fetcher.cli.render import Format
 from fetcher.errors import FetcherError, StoreError, UsageError
-from fetcher.targets import Target
 
 __all__ = [
     "Common",
@@ -27,7 +26,6 @@ __all__ = [
     "choose_format",
     "fail",
     "guarded",
-    "not_served",
     "run",
     "say",
 ]
@@ -65,17 +63,6 @@ class Common:
     quiet: bool
     log_format: str
     log_level: str
-
-
-# https://www.ncbi.nlm.nih.gov/books/NBK25497/: these come with a later version.
-_NOT_YET = ("taxonomy", "genome")
-
-
-def not_served(target: Target) -> str | None:
-    """Why a target that can be written cannot be polled."""
-    if target.database in _NOT_YET:
-        return f"ncbi:{target.database} is not served by this version yet"
-    return None
 
 
 def say(text: str) -> None:

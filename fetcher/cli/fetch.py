@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 
-from fetcher.cli.common import Common, not_served, say
+from fetcher.cli.common import Common, say
 from fetcher.cli.output import open_output
 from fetcher.cli.progress import Progress, make_progress
 from fetcher.cli.render import Format
@@ -20,7 +20,7 @@ from fetcher.config import Settings, load_settings, parse_duration, read_target_
 from fetcher.errors import Mistake, SettingsError, TargetError
 from fetcher.log import set_up_log
 from fetcher.models import Expected
-from fetcher.refresh import Event, Polled
+from fetcher.refresh import Event, Polled, kinds_of
 from fetcher.service import Service, open_transport
 from fetcher.store import open_store
 from fetcher.targets import Target, parse_target, split_targets
@@ -66,9 +66,7 @@ def read_targets(typed: Sequence[str], from_file: Path | None) -> dict[Target, s
             except TargetError as error:
                 mistakes.append(Mistake(place, str(error)))
                 continue
-            if reason := not_served(target):
-                mistakes.append(Mistake(place, f"{text!r}: {reason}"))
-            elif target.fold not in folds:
+            if target.fold not in folds:
                 folds.add(target.fold)
                 targets[target] = text
     if not targets and not mistakes:
@@ -105,7 +103,7 @@ async def fetch_with(settings: Settings, options: FetchOptions, common: Common) 
 
 def _check_format(how: Format, targets: dict[Target, str]) -> None:
     if how.for_sequences_only:
-        wrong = [text for target, text in targets.items() if target.upstream != "ncbi"]
+        wrong = [text for target, text in targets.items() if kinds_of(target) != ("sequence",)]
         if wrong:
             reason = f"--format {how} writes sequences only, and {wrong[0]} has none"
             raise SettingsError((Mistake("--format", reason),))

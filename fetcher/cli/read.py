@@ -14,6 +14,7 @@ from fetcher.cli.render import (
     print_table,
     sequence_text,
 )
+from fetcher.databases import SUMMARY_DATABASES
 from fetcher.documents import Document, Kind, to_json
 from fetcher.errors import TargetError, UsageError
 from fetcher.models import TargetState
@@ -28,7 +29,7 @@ _KINDS = {collection: kind for kind, collection in COLLECTIONS.items()}
 _GITHUB_ID = re.compile(r"github:\d+:(tag:.+|\d+)", re.DOTALL)
 _SEQUENCE_ID = re.compile(r"(nuccore|protein):(\S+)")
 _TAXON_ID = re.compile(r"taxonomy:\d+")
-_GENOME_ID = re.compile(r"genome:\S+")
+_GENOME_ID = re.compile(r"genome:(\S+)")
 _DATABASES = ("nuccore", "protein")
 
 
@@ -119,8 +120,11 @@ async def _find(store: ReadStore, key: str) -> Document | None:
         return await store.record("sequence", f"{match[1]}:{match[2].upper()}")
     if _TAXON_ID.fullmatch(key):
         return await store.record("taxon", key)
-    if _GENOME_ID.fullmatch(key):
-        return await store.record("genome", key)
+    if match := _GENOME_ID.fullmatch(key):
+        return await store.record("genome", f"genome:{match[1].upper()}")
+    database, _, name = key.partition(":")
+    if database in SUMMARY_DATABASES:
+        return await store.record("summary", f"{database}:{name.upper()}")
     repository, at, tag = key.partition("@")
     if at and tag:
         return await _tagged(store, repository, tag)

@@ -37,7 +37,7 @@ class Format(StrEnum):
 
 _NUMBERS = ("LENGTH", "ASSETS", "RECORDS", "CHANGED", "TAXID", "LEFT", "LIMIT")
 _SENTENCES = ("VALUE", "FOUND")
-_ELASTIC = ("NAME", "DEFINITION", "TAG", "TARGET", "MOLECULE")
+_ELASTIC = ("NAME", "DEFINITION", "TAG", "TARGET", "MOLECULE", "LINEAGE", "ORGANISM", "ASSEMBLY")
 
 _COLUMNS: Mapping[str, tuple[tuple[str, str], ...]] = {
     "release": (
@@ -58,6 +58,15 @@ _COLUMNS: Mapping[str, tuple[tuple[str, str], ...]] = {
         ("UPDATED", "update_date"),
         ("", "flags"),
     ),
+    "taxon": (("TAXID", "taxid"), ("NAME", "name"), ("RANK", "rank"), ("LINEAGE", "lineage")),
+    "genome": (
+        ("ACCESSION", "accession"),
+        ("ORGANISM", "organism_name"),
+        ("TAXID", "taxid"),
+        ("ASSEMBLY", "assembly_info"),
+        ("", "flags"),
+    ),
+    "summary": (("DATABASE", "database"), ("ACCESSION", "accession"), ("NAME", "title")),
 }
 
 
@@ -83,6 +92,11 @@ def _cell(document: Document, field: str) -> str:
     value = document.get(field)
     if field == "assets":
         return str(len(value or ()))
+    if field == "lineage":
+        return plain("; ".join(each["name"] for each in value or ()))
+    if field == "assembly_info":
+        told = (value or {}).get("assembly_name"), (value or {}).get("assembly_level")
+        return plain(", ".join(str(each) for each in told if each))
     if field == "commit":
         return str(value)[:12]
     if field in ("published_at", "update_date"):

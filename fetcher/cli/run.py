@@ -6,11 +6,10 @@ import os
 import signal
 from pathlib import Path
 
-from fetcher.cli.common import Common, not_served
+from fetcher.cli.common import Common
 from fetcher.clock import SystemClock
 from fetcher.config import Settings, load_settings
 from fetcher.daemon import Daemon
-from fetcher.errors import Mistake, SettingsError
 from fetcher.log import set_up_log
 
 __all__ = ["run_daemon"]
@@ -21,16 +20,7 @@ async def run_daemon(common: Common) -> int:
 
     def load() -> Settings:
         overrides = {"store.url": common.store} if common.store else {}
-        settings = load_settings(common.config, os.environ, Path.cwd(), overrides)
-        mistakes = [
-            Mistake("[[watch]]", f"{target.key!r}: {reason}")
-            for watch in settings.watches
-            for target in watch.targets
-            if (reason := not_served(target))
-        ]
-        if mistakes:
-            raise SettingsError(tuple(mistakes))
-        return settings
+        return load_settings(common.config, os.environ, Path.cwd(), overrides)
 
     settings = load()
     # What a start leaves behind lives as long as the process, and is not gone through again.

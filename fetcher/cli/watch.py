@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import IO
 
 from fetcher.accounts import homes_of
-from fetcher.cli.common import Common, not_served, say
+from fetcher.cli.common import Common, say
 from fetcher.cli.render import Format, print_table
 from fetcher.clock import SystemClock
 from fetcher.config import load_settings, parse_every
@@ -71,10 +71,7 @@ def _parsed(targets: Sequence[str]) -> list[Target]:
         except TargetError as error:
             mistakes.append(Mistake("argument", str(error)))
             continue
-        for target in parsed:
-            if reason := not_served(target):
-                mistakes.append(Mistake("argument", f"{text!r}: {reason}"))
-            wanted[target.fold] = target
+        wanted.update((target.fold, target) for target in parsed)
     if mistakes:
         raise SettingsError(tuple(mistakes))
     return list(wanted.values())

@@ -4,7 +4,7 @@ https://www.ncbi.nlm.nih.gov/books/NBK25499/ · the odd answers as recorded in t
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Sized
 from dataclasses import replace
 from typing import Any, Final
 from urllib.parse import quote_plus
@@ -12,6 +12,7 @@ from xml.sax.saxutils import escape
 
 from fetcher.demo.exchange import Answer, Call, Refused, json_answer
 from fetcher.demo.flat import fasta
+from fetcher.demo.ncbi_projects import projects
 from fetcher.demo.ncbi_state import Entry, NcbiState
 from fetcher.demo.ncbi_summary import json_summaries, xml_summaries
 from fetcher.demo.ncbi_taxonomy import taxa_set
@@ -90,6 +91,10 @@ class NcbiApi:
         database = params.get("db", "")
         if database == "taxonomy" and utility == "efetch.fcgi":
             return self._taxa(params)
+        if database == "bioproject":
+            if (answer := projects(self._state, utility, params)) is not None:
+                return answer
+            raise _refusal(404, "Error: no such utility")
         if database not in self._state.databases:
             raise _refusal(400, f"Error: Invalid db name specified: {database}")
         match utility:
@@ -106,7 +111,7 @@ class NcbiApi:
 
     def _einfo(self, params: Mapping[str, str]) -> Answer:
         header = {"type": "einfo", "version": "0.3"}
-        names = [*self._state.databases, "taxonomy"]
+        names = [*self._state.databases, "taxonomy", "bioproject"]
         if "db" not in params:
             if params.get("retmode") == "json":
                 shape: dict[str, Any] = {"header": header, "einforesult": {"dblist": names}}
@@ -116,7 +121,9 @@ class NcbiApi:
         name = params["db"]
         if name not in names:
             raise _refusal(400, f"Error: Can not find db: {name}")
-        count = str(len(self._state.taxa if name == "taxonomy" else self._state.current(name)))
+        state = self._state
+        held: dict[str, Sized] = {"taxonomy": state.taxa, "bioproject": state.projects}
+        count = str(len(held[name] if name in held else state.current(name)))
         if params.get("retmode") == "json":
             info = {"dbname": name, "menuname": name, "count": count, "lastupdate": ""}
             shape = {"header": header, "einforesult": {"dbinfo": [info]}}

@@ -1,11 +1,11 @@
 """What the local NCBI holds: records with all their versions, taxa, saved searches, limits."""
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from functools import cached_property
-from typing import Final, Literal, TypeAlias
+from typing import Any, Final, Literal, TypeAlias
 
 from fetcher.demo.flat import Header, insert_comment, mutated, read_header, redated
 from fetcher.demo.limits import SlidingWindow
@@ -73,6 +73,9 @@ class NcbiState:
         self.today: Callable[[], date] = self._today
         self.databases: dict[str, Database] = {"nuccore": {}, "protein": {}}
         self.taxa: dict[int, Taxon] = {}
+        self.genomes: dict[str, dict[str, Any]] = {}
+        self.projects: dict[int, dict[str, Any]] = {}
+        self.reports_at_most = 1_000
         self.api_keys: dict[str, int] = {}
         self.limit_without_key = 3
         self.limit_status = 429
@@ -239,8 +242,10 @@ class NcbiState:
         ]
 
     def add_taxon(self, taxon: Taxon) -> None:
-        """A taxon, or another state of one."""
+        """A taxon, or another state of one; the taxids that became it are none any more."""
         self.taxa[taxon.taxid] = taxon
+        for merged in taxon.merged:
+            self.taxa[merged] = taxon
 
     def lineage(self, taxid: int) -> list[Taxon]:
         """The taxon and those above it, as far as they are known."""
@@ -249,6 +254,25 @@ class NcbiState:
             found.append(taxon)
             taxid = taxon.parent
         return found
+
+    def add_genome(self, report: Mapping[str, Any]) -> None:
+        """A genome report, or another state of one."""
+        self.genomes[report["accession"]] = dict(report)
+
+    def genomes_of(self, name: str, *, every: bool) -> list[dict[str, Any]]:
+        """The report of one version; without a version those that are current, or `every` one."""
+        if "." in name:
+            found = [self.genomes[name]] if name in self.genomes else []
+        else:
+            found = [each for key, each in self.genomes.items() if key.partition(".")[0] == name]
+        return [
+            each for each in found if every or each["assembly_info"]["assembly_status"] == "current"
+        ]
+
+    def add_project(self, accession: str, **fields: object) -> None:
+        """A BioProject's summary; its UID is the number of its accession."""
+        uid = int("".join(c for c in accession if c.isdecimal()))
+        self.projects[uid] = {"project_acc": accession, **fields}
 
     # --- the history server -----------------------------------------------------------------
 

@@ -14,7 +14,8 @@ __all__ = ["Taxon", "taxa_set"]
 class Taxon:
     """A taxon; `parent` is the taxid above it, 0 for none; `other_names` by NCBI's element names.
 
-    ``{"Acronym": ["WMoV"], "Synonym": [...], "EquivalentName": [...]}``
+    ``{"Acronym": ["WMoV"], "Synonym": [...], "EquivalentName": [...]}``. `class_names` are of
+    classes that have no element, such as ``authority``; `merged` are taxids that became this one.
     """
 
     taxid: int
@@ -22,6 +23,8 @@ class Taxon:
     rank: str = "no rank"
     parent: int = 0
     other_names: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    class_names: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    merged: Sequence[int] = ()
 
 
 def taxa_set(taxa: Iterable[tuple[Taxon, Sequence[Taxon]]]) -> str:
@@ -40,6 +43,14 @@ def _taxon(taxon: Taxon, lineage: Sequence[Taxon]) -> str:
         for kind, names in taxon.other_names.items()
         for name in names
     )
+    others += "".join(
+        f"        <Name>\n            <ClassCDE>{kind}</ClassCDE>\n"
+        f"            <DispName>{escape(name)}</DispName>\n        </Name>\n"
+        for kind, names in taxon.class_names.items()
+        for name in names
+    )
+    also = "".join(f"        <TaxId>{taxid}</TaxId>\n" for taxid in taxon.merged)
+    also = f"    <AkaTaxIds>\n{also}    </AkaTaxIds>\n" if also else ""
     other_names = f"    <OtherNames>\n{others}    </OtherNames>\n" if others else ""
     above = "".join(
         f"        <Taxon>\n            <TaxId>{each.taxid}</TaxId>\n"
@@ -56,5 +67,5 @@ def _taxon(taxon: Taxon, lineage: Sequence[Taxon]) -> str:
         "    <GeneticCode>\n        <GCId>1</GCId>\n        <GCName>Standard</GCName>\n"
         "    </GeneticCode>\n"
         f"    <Lineage>{escape('; '.join(each.name for each in lineage))}</Lineage>\n"
-        f"    <LineageEx>\n{above}    </LineageEx>\n</Taxon>\n"
+        f"    <LineageEx>\n{above}    </LineageEx>\n{also}</Taxon>\n"
     )

@@ -5,7 +5,7 @@
                        at ``/github/graphql``
 ``/api/v3``            the same as on an Enterprise Server, whose GraphQL is at ``/api/graphql``
 ``/entrez/eutils``     NCBI's E-utilities (``ncbi.eutils_url``)
-``/datasets/v2``       reserved for NCBI Datasets: 404
+``/datasets/v2``       NCBI Datasets
 ``/web``               stands for github.com: where release assets can be downloaded
 =====================  =======================================================================
 
@@ -28,6 +28,7 @@ from fetcher.demo.github import GithubApi
 from fetcher.demo.github_files import GithubFiles
 from fetcher.demo.github_state import GithubState
 from fetcher.demo.ncbi import NcbiApi
+from fetcher.demo.ncbi_datasets import DatasetsApi
 from fetcher.demo.ncbi_state import NcbiState
 from fetcher.demo.wire import Sleep, Wire
 
@@ -37,6 +38,7 @@ GITHUB = "/github"
 ENTERPRISE = "/api/v3"
 ENTERPRISE_GRAPHQL = "/api/graphql"
 EUTILS = "/entrez/eutils"
+DATASETS = "/datasets/v2"
 
 Handler: TypeAlias = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -75,8 +77,8 @@ class Urls:
 
     @property
     def datasets(self) -> str:
-        """The configuration's ``ncbi.datasets_url``; nothing is served there yet."""
-        return f"{self.base}/datasets/v2"
+        """The configuration's ``ncbi.datasets_url``."""
+        return self.base + DATASETS
 
     @property
     def web(self) -> str:
@@ -149,6 +151,7 @@ class _Desk:
         self._api = GithubApi(upstream.github)
         self._files = GithubFiles(upstream.github)
         self._ncbi = NcbiApi(upstream.ncbi)
+        self._datasets = DatasetsApi(upstream.ncbi)
         self.files = ""
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
@@ -165,6 +168,9 @@ class _Desk:
         if path.startswith(f"{EUTILS}/"):
             call = await self._read(request, "ncbi", EUTILS)
             return await self._answer(request, call, self._ncbi.answer(call))
+        if path.startswith(f"{DATASETS}/"):
+            call = await self._read(request, "ncbi", DATASETS)
+            return await self._answer(request, call, self._datasets.answer(call))
         raise web.HTTPNotFound
 
     async def _github(self, call: Call, request: web.Request) -> web.StreamResponse:

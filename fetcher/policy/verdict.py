@@ -36,6 +36,7 @@ __all__ = [
     "Verdict",
     "asked_wait",
     "is_html",
+    "judge_datasets",
     "judge_github",
     "judge_limited",
     "judge_ncbi",
@@ -212,6 +213,20 @@ def judge_ncbi(reply: Reply, now: float) -> Verdict:
         return Fail(Unauthorized(text, evidence, whole_account=True))
     text = f"NCBI answered {status}: {said or evidence.quote or 'without a reason'}"
     return Fail(Refused(text, evidence))
+
+
+def judge_datasets(reply: Reply, now: float) -> Verdict:
+    """The verdict on a reply of NCBI Datasets, whose errors are ``{code, message, details}``.
+
+    https://www.ncbi.nlm.nih.gov/datasets/docs/v2/api/rest-api/
+    """
+    status = reply.status
+    if status == 404:
+        return Fail(NotFound("NCBI Datasets has no such record", reply.evidence()))
+    if status == 400:
+        text = f"NCBI Datasets refuses it: {_message(reply) or 'without a reason'}"
+        return Fail(Refused(text, reply.evidence()))
+    return judge_ncbi(reply, now)
 
 
 def _named_wait(headers: Mapping[str, str], now: float) -> float | None:

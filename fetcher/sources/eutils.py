@@ -129,30 +129,32 @@ class Eutils:
         if days is not None:
             first, last = (f"{day:%Y/%m/%d}" for day in days)
             form |= {"datetype": "mdat", "mindate": first, "maxdate": last}
-        found: list[Found] = []
-
-        def judge(reply: Reply, now: float) -> Verdict:
-            verdict = judge_ncbi(reply, now)
-            return _taken(verdict, found, lambda: found_of(read_json(reply)))
-
-        await self._transport.send(
-            self._request("esearch.fcgi", form), judge, patience=self._patience
-        )
-        return found[0]
+        return await self.ask("esearch.fcgi", form, lambda reply: found_of(read_json(reply)))
 
     async def summaries(self, database: str, ids: Sequence[str]) -> list[Summary]:
         """What NCBI says of those that it knows; one request for up to `SUMMARY_IDS`."""
-        found: list[list[Summary]] = []
+        form = {"db": database, "id": ",".join(ids), "retmode": "xml"}
+        return await self.ask("esummary.fcgi", form, summaries_of)
+
+    async def ask(self, script: str, form: Mapping[str, str], read: Callable[[Reply], T]) -> T:
+        """What `read` makes of an answer; where it raises `Malformed` it is asked for again."""
+        found: list[T] = []
 
         def judge(reply: Reply, now: float) -> Verdict:
             verdict = judge_ncbi(reply, now)
-            return _taken(verdict, found, lambda: summaries_of(reply))
+            if isinstance(verdict, Accept):
+                try:
+                    found[:] = [read(reply)]
+                except Malformed as error:
+                    return Retry(error, None)
+            return verdict
 
-        form = {"db": database, "id": ",".join(ids), "retmode": "xml"}
-        await self._transport.send(
-            self._request("esummary.fcgi", form), judge, patience=self._patience
-        )
+        await self._transport.send(self._request(script, form), judge, patience=self._patience)
         return found[0]
+
+    def url_of(self, script: str, database: str, name: str) -> str:
+        """Where a record comes from."""
+        return f"{self._url}/{script}?db={database}&id={name}"
 
     async def fetch(
         self,
@@ -235,16 +237,6 @@ class Eutils:
         return Request(
             "POST", f"{self._url}/{script}", self._gate, form=(*form.items(), *self._who)
         )
-
-
-def _taken(verdict: Verdict, into: list[T], read: Callable[[], T]) -> Verdict:
-    """An accepted answer is read; one that makes no sense is asked for again."""
-    if isinstance(verdict, Accept):
-        try:
-            into[:] = [read()]
-        except Malformed as error:
-            return Retry(error, None)
-    return verdict
 
 
 def _read(

@@ -14,7 +14,7 @@ from xml.etree import ElementTree
 from fetcher.errors import Malformed
 from fetcher.policy.verdict import Reply
 
-__all__ = ["Found", "Status", "Summary", "found_of", "read_json", "summaries_of"]
+__all__ = ["Found", "Status", "Summary", "found_of", "read_json", "read_xml", "summaries_of"]
 
 Status: TypeAlias = Literal["live", "replaced", "suppressed", "withdrawn"]
 
@@ -85,17 +85,22 @@ def read_json(reply: Reply) -> Mapping[str, Any]:
     return answer
 
 
+def read_xml(reply: Reply, what: str) -> ElementTree.Element:
+    """NCBI's XML, whole and without entities of its own; raises `Malformed`."""
+    if _ENTITY.search(reply.body):
+        raise Malformed(f"NCBI's {what} declares entities", reply.evidence())
+    try:
+        return ElementTree.fromstring(reply.body)  # noqa: S314 - no entities, and of capped size
+    except ElementTree.ParseError as error:
+        raise Malformed(f"NCBI's {what} is broken XML", reply.evidence()) from error
+
+
 def summaries_of(reply: Reply) -> list[Summary]:
     """The summaries of those that NCBI knows; raises `Malformed` for no or half an answer.
 
     One that lacks what is compared is left out, as are those that NCBI has an error for.
     """
-    if _ENTITY.search(reply.body):
-        raise Malformed("NCBI's summaries declare entities", reply.evidence())
-    try:
-        root = ElementTree.fromstring(reply.body)  # noqa: S314 - no entities, and of capped size
-    except ElementTree.ParseError as error:
-        raise Malformed("NCBI's summaries are broken XML", reply.evidence()) from error
+    root = read_xml(reply, "summaries")
     if root.tag != "eSummaryResult":
         raise Malformed("NCBI's summaries are none", reply.evidence())
     return [found for each in root.iter("DocSum") if (found := _summary(each)) is not None]

@@ -36,7 +36,7 @@ __all__ = [
     "after_prefix",
 ]
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 
 COLLECTIONS: Mapping[Kind, str] = {
     "release": "releases",
@@ -44,6 +44,7 @@ COLLECTIONS: Mapping[Kind, str] = {
     "sequence": "sequences",
     "taxon": "taxa",
     "genome": "genomes",
+    "summary": "summaries",
 }
 
 INDEXED: Mapping[Kind, tuple[tuple[str, ...], ...]] = {
@@ -57,6 +58,7 @@ INDEXED: Mapping[Kind, tuple[tuple[str, ...], ...]] = {
     ),
     "taxon": (("taxid",),),
     "genome": (),
+    "summary": (),
 }
 """Indexes of each collection, beside those on `_id`, `targets` and the stamp."""
 

@@ -144,6 +144,14 @@ STEPS: Final[Mapping[int, Sequence[str]]] = {
             "'$.last_change', '$.reconciled_at', '$.next_due', '$.rhythm')"
         ),
     ),
+    3: (
+        (
+            "CREATE TABLE summaries (_id TEXT PRIMARY KEY, document TEXT NOT NULL, flat BLOB, "
+            "withdrawn INTEGER NOT NULL, account TEXT NOT NULL, token INTEGER NOT NULL, "
+            "n INTEGER NOT NULL, digest TEXT NOT NULL)"
+        ),
+        "CREATE INDEX summaries_stamp ON summaries (account, token, n)",
+    ),
 }
 
 

@@ -45,6 +45,10 @@ RECONCILE: Final = 3.0
 _LOOK: Final = 0.1
 _SETTLE: Final = 60.0
 _DRAIN: Final = 20.0
+_BEAT: Final = 0.02
+# Seconds after which requests that came meanwhile cannot be told from ones that come at once: half
+# of what a budget allows a request for its way.
+_ASLEEP: Final = 0.25
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,6 +204,15 @@ class Storm:
     watcher: Watcher
     report: Report
     killed: list[float] = field(default_factory=list)
+    asleep: list[tuple[float, float]] = field(default_factory=list)
+
+    async def keep_time(self) -> None:
+        """Notes when this process, which stands for the upstreams, was kept from looking."""
+        while True:
+            before = time.time()
+            await asyncio.sleep(_BEAT)
+            if time.time() - before > _BEAT + _ASLEEP:
+                self.asleep.append((before, time.time()))
 
     async def look(self) -> None:
         """Reads feed and states once."""
@@ -362,7 +375,8 @@ async def storm(
         looking = asyncio.create_task(made.keep_looking())
         blowing = asyncio.create_task(made.weather.blow())
         raging = asyncio.create_task(made.rage(on_kill))
-        tasks: list[asyncio.Task[Any]] = [looking, blowing, raging]
+        beating = asyncio.create_task(made.keep_time())
+        tasks: list[asyncio.Task[Any]] = [looking, blowing, raging, beating]
         try:
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             for task in tasks:
@@ -383,6 +397,7 @@ async def storm(
             made.weather,
             made.watcher,
             mended_at(logged),
+            made.asleep,
             EVERY,
             report.violations,
         )

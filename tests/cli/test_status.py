@@ -98,12 +98,8 @@ async def test_watches_need_sense(cli: Cli) -> None:
     assert (await cli("watch", "add", "NC_003355.1", "--every", "1s")).code == 2
     assert (await cli("watch", "add", "NC_003355.1", "--every", "soon")).code == 2
     assert (await cli("watch", "add")).code == 2
-    taxon = await cli("watch", "add", "ncbi:taxonomy/12242")
-    assert (taxon.code, "not served" in taxon.err) == (2, True)
-    watched = '[[watch]]\ntargets = ["ncbi:taxonomy/12242"]\n'
-    cli.folder.joinpath("other.toml").write_text(watched, "utf-8")
-    run = await cli("run", "--config", "other.toml")
-    assert (run.code, "not served" in run.err) == (2, True)
+    wrong = await cli("watch", "add", "ncbi:bioproject/12242")
+    assert (wrong.code, "PRJNA" in wrong.err) == (2, True)
     assert (await cli("watch", "add", "NC_003355.1")).code == 0
     assert (await cli("watch", "remove", "NC_003355.1")).code == 0
     empty = await cli("watch", "list", "--format", "table")
