@@ -30,7 +30,9 @@ ROOMS: Mapping[str, set[str]] = {
     "fetcher.documents": {"orjson"},
     "fetcher.targets": set(),
     "fetcher.models": set(),
+    "fetcher.alignment": set(),
     "fetcher.clock": set(),
+    "fetcher.comparison": {"fetcher.alignment"},
     "fetcher.fan": set(),
     "fetcher.shield": {"structlog"},
     "fetcher.log": {"structlog"},
@@ -174,6 +176,8 @@ ROOMS: Mapping[str, set[str]] = {
     "fetcher.demo.github_apps": {"fetcher.demo", "jwt"},
     "fetcher.demo.graphql": {"fetcher.demo", "graphql"},
     "fetcher.cli": {
+        "fetcher.alignment",
+        "fetcher.comparison",
         "fetcher.policy.capacity",
         "fetcher.accounts",
         "fetcher.assets",

@@ -195,7 +195,9 @@ def run_(
 def list_(
     what: Annotated[
         str | None,
-        typer.Argument(metavar="[TARGET|releases|tags|sequences|taxa]", help="Default: all."),
+        typer.Argument(
+            metavar="[TARGET|releases|tags|sequences|taxa|genomes|summaries]", help="Default: all."
+        ),
     ] = None,
     format_: FormatOption = None,
     config: ConfigOption = None,
@@ -237,6 +239,35 @@ def show(
         common = Common(config, store, quiet, log_format, log_level)
         raise typer.Exit(
             run(reading(common, lambda opened: show_record(opened, key, how, sys.stdout)))
+        )
+
+
+@app.command()
+def diff(
+    first: Annotated[
+        str, typer.Argument(metavar="ACC.1", help="A stored sequence; alone: its newest two.")
+    ],
+    second: Annotated[str | None, typer.Argument(metavar="ACC.2", help="Another one.")] = None,
+    format_: FormatOption = None,
+    config: ConfigOption = None,
+    store: StoreOption = None,
+    quiet: QuietOption = False,
+    log_format: LogFormatOption = "console",
+    log_level: LogLevelOption = "error",
+) -> None:
+    """Show what differs between two stored sequence records: fields, features, sequence."""
+    with guarded():
+        from fetcher.cli.diff import diff as show_difference
+        from fetcher.cli.reading import reading
+
+        how = choose_format(format_)
+        common = Common(config, store, quiet, log_format, log_level)
+        raise typer.Exit(
+            run(
+                reading(
+                    common, lambda opened: show_difference(opened, first, second, how, sys.stdout)
+                )
+            )
         )
 
 

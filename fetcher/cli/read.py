@@ -12,7 +12,7 @@ from fetcher.cli.render import (
     key_values,
     print_documents,
     print_table,
-    sequence_text,
+    write_sequence,
 )
 from fetcher.databases import SUMMARY_DATABASES
 from fetcher.documents import Document, Kind, to_json
@@ -23,7 +23,7 @@ from fetcher.store.protocol import COLLECTIONS, Query, ReadStore
 from fetcher.store.states import state_document
 from fetcher.targets import parse_target
 
-__all__ = ["list_records", "show"]
+__all__ = ["find", "list_records", "show"]
 
 _KINDS = {collection: kind for kind, collection in COLLECTIONS.items()}
 _GITHUB_ID = re.compile(r"github:\d+:(tag:.+|\d+)", re.DOTALL)
@@ -91,7 +91,7 @@ async def _all(
 
 async def show(store: ReadStore, key: str, how: Format, out: IO[str]) -> int:
     """Writes one record, or the state of a target; 1 if there is none."""
-    found = await _find(store, key)
+    found = await find(store, key)
     if found is None:
         say(f"fetcher: nothing is stored under {key}; `fetcher fetch` gets it")
         return 1
@@ -108,10 +108,10 @@ def _write(document: Document, how: Format, out: IO[str]) -> None:
     if how is Format.NDJSON:
         out.write(to_json(document) + "\n")
     elif document.get("kind") == "sequence":
-        out.write(sequence_text(document, how) or "")
+        write_sequence(document, how, out)
 
 
-async def _find(store: ReadStore, key: str) -> Document | None:
+async def find(store: ReadStore, key: str) -> Document | None:
     """What a key means: an `_id`, OWNER/REPO@TAG, an accession, or a target."""
     if _GITHUB_ID.fullmatch(key):
         kind: Kind = "tag" if key.split(":")[2] == "tag" else "release"

@@ -14,6 +14,7 @@ __all__ = [
     "plain",
     "print_table",
     "sequence_text",
+    "write_sequence",
 ]
 
 TABLE_ROWS = 1_000
@@ -180,6 +181,16 @@ def sequence_text(document: Document, how: Format) -> str | None:
     if document.get("sequence") is None:
         return None
     return "".join(to_fasta(document))
+
+
+def write_sequence(document: Document, how: Format, out: IO[str]) -> None:
+    """The same into `out`; a record that cannot be written like this is named on standard error."""
+    text = sequence_text(document, how)
+    if text is not None:
+        out.write(text)
+        return
+    what = "flat file" if how is Format.GENBANK else "sequence of its own"
+    sys.stderr.write(f"fetcher: {document['accession_version']} is left out: it has no {what}\n")
 
 
 def stdout_is_terminal() -> bool:

@@ -10,7 +10,7 @@ from fetcher.cli.render import (
     Format,
     print_documents,
     print_table,
-    sequence_text,
+    write_sequence,
 )
 from fetcher.documents import Document, Kind, time_text, to_json
 from fetcher.models import Change, Expected, TargetState
@@ -135,7 +135,7 @@ class _AsTheyArrive:
         if self._how is Format.NDJSON:
             self._out.write(to_json(document) + "\n")
         else:
-            self._out.write(sequence_text(document, self._how) or "")
+            write_sequence(document, self._how, self._out)
 
 
 class _AtTheEnd:

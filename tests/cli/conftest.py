@@ -54,12 +54,17 @@ class Cli:
             f'api_url = "{urls.github}"',
             "[ncbi]",
             f'eutils_url = "{urls.eutils}"',
+            f'datasets_url = "{urls.datasets}"',
             "[http]",
             "max_attempts = 2",
         ]
         if store is not None:
             lines += ["[store]", f'url = "{store}"']
         self.folder.joinpath("fetcher.toml").write_text("\n".join(lines), "utf-8")
+
+    def bundled(self, database: str) -> list[str]:
+        """The accession.versions that the local NCBI came with."""
+        return [each.accession_version for each in self.upstream.ncbi.current(database)]
 
     async def start(self, *arguments: str, **more: Any) -> asyncio.subprocess.Process:
         return await asyncio.create_subprocess_exec(

@@ -128,7 +128,7 @@ async def test_force_asks_without_a_cursor(cli: Cli) -> None:
         (["fetch", "a/b", "--store", "redis://x"], ["redis"]),
         (["fetch", "a/b", "--config", "wrong.toml"], ["wrong.toml:2", ":4", ":6"]),
         (["check", "--config", "wrong.toml"], ["wrong.toml:2", ":4", ":6"]),
-        (["fetch", "ncbi:taxonomy/1"], ["taxonomy"]),
+        (["fetch", "ncbi:taxonomy/x1"], ["taxid"]),
         (["show", "what is this"], ["what is this"]),
         (["list", "everything"], ["everything"]),
     ],

@@ -313,7 +313,12 @@ async def test_epost_and_einfo(client: Client) -> None:
     summed = await client.ncbi("esummary", WebEnv=webenv[1], query_key="1", retmode="json")
     assert len(summed.json["result"]["uids"]) == 2
     info = await client.session.get(f"{client.urls.eutils}/einfo.fcgi?retmode=json")
-    assert (await info.json())["einforesult"]["dblist"] == ["nuccore", "protein", "taxonomy", "bioproject"]
+    assert (await info.json())["einforesult"]["dblist"] == [
+        "nuccore",
+        "protein",
+        "taxonomy",
+        "bioproject",
+    ]
     one = await client.ncbi("einfo", retmode="json")
     assert one.json["einforesult"]["dbinfo"][0]["count"] == "4"
 
