@@ -70,6 +70,8 @@ async def _one(store: ReadStore, name: str) -> Document:
         raise NotFound(f"{name} is not stored; `fetcher fetch {name}` gets it")
     if found.get("kind") != "sequence":
         raise UsageError(f"{name!r} is no sequence record")
+    if found.get("error") is not None:
+        raise NotFound(f"{name} could not be read: {found['error']}")
     return found
 
 
@@ -113,7 +115,8 @@ def _table(
         if alignment.identity is None:
             text = "too different to align"
         else:
-            text = f"{100 * alignment.identity:.4g} % identical, {len(edits):,} edits"
+            number = "1 edit" if len(edits) == 1 else f"{len(edits):,} edits"
+            text = f"{100 * alignment.identity:.4g} % identical, {number}"
         out.write(f"Sequence: {lengths}, {text}\n")
 
 

@@ -87,7 +87,9 @@ def _cell(document: Document, field: str) -> str:
         flags = [name for name in names if document.get(name)]
         if document.get("withdrawn_at") is not None:
             flags.append("withdrawn")
-        if document.get("status", "live") != "live":
+        if document.get("error") is not None:
+            flags.append("unreadable")
+        elif document.get("status", "live") != "live":
             flags.append(document["status"])
         return " ".join(flags)
     value = document.get(field)

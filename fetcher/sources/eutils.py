@@ -165,6 +165,9 @@ class Eutils:
     ) -> AsyncGenerator[list[Record], None]:
         """Streams whole records as they come, and fills `answer` with whatever else came.
 
+        One that cannot be read comes as its flat file, with an `error` in its content, and stands
+        in `answer` as well.
+
         `asked` names them: ``id``, or a search's ``WebEnv`` and ``query_key`` with ``retstart``
         and ``retmax``. `told` is what summaries say of them, by accession.version. A chromosome,
         which comes without its features and sequence, is asked for again with them. Raises
@@ -225,13 +228,10 @@ class Eutils:
         told: Mapping[str, Summary],
     ) -> list[Record]:
         async with self._reading:
-            read = await asyncio.to_thread(_read, database, flats, self._url, told)
+            read, parts = await asyncio.to_thread(_read, database, flats, self._url, told)
+        answer.in_parts |= parts
         answer.unreadable.extend(each for each in read if isinstance(each, UnreadableRecord))
-        records = [each for each in read if isinstance(each, Record)]
-        for flat, each in zip(flats, read, strict=True):
-            if isinstance(each, Record) and each.content["sequence"] is None and _PARTS in flat:
-                answer.in_parts.add(_name(each))
-        return records
+        return [each for each in read if isinstance(each, Record)]
 
     def _request(self, script: str, form: Mapping[str, str]) -> Request:
         return Request(
@@ -241,12 +241,50 @@ class Eutils:
 
 def _read(
     database: str, flats: Sequence[bytes], url: str, told: Mapping[str, Summary]
-) -> list[Record | UnreadableRecord]:
-    """Runs in a worker thread: parses, digests and compresses."""
-    return [
-        read if isinstance(read, UnreadableRecord) else _record(database, read, flat, url, told)
-        for read, flat in zip(read_records(flats, database), flats, strict=True)
-    ]
+) -> tuple[list[Record | UnreadableRecord], set[str]]:
+    """Runs in a worker thread: parses, digests and compresses; also gives those made of parts."""
+    found: list[Record | UnreadableRecord] = []
+    in_parts: set[str] = set()
+    for read, flat in zip(read_records(flats, database), flats, strict=True):
+        if isinstance(read, UnreadableRecord):
+            found.append(read)
+            if (raw := _raw(database, read, flat, url)) is not None:
+                found.append(raw)
+        else:
+            found.append(_record(database, read, flat, url, told))
+            if read["sequence"] is None and _PARTS in flat:
+                in_parts.add(read["accession_version"])
+    return found, in_parts
+
+
+def _raw(database: str, error: UnreadableRecord, flat: bytes, url: str) -> Record | None:
+    """What cannot be read is kept as it came, with why; None where nobody can tell what it is."""
+    accession, _, version = (error.name or "").partition(".")
+    if not version.isdecimal():
+        return None
+    content: dict[str, Any] = dict.fromkeys(documents.Sequence.__annotations__)
+    del content["uid"]
+    content |= {
+        "database": database,
+        "accession": accession,
+        "version": int(version),
+        "accession_version": error.name,
+        "error": str(error),
+    }
+    return Record(
+        id=f"{database}:{error.name}",
+        kind="sequence",
+        content=content,
+        source_url=_url(url, database, f"{error.name}"),
+        digest=measured(content)[0],
+        upstream_version=(int(version), None),
+        extra={"uid": None},
+        flat=zlib.compress(flat, 1),
+    )
+
+
+def _url(url: str, database: str, name: str) -> str:
+    return f"{url}/efetch.fcgi?db={database}&id={name}&rettype=gb&retmode=text"
 
 
 def _record(
@@ -266,7 +304,7 @@ def _record(
         id=f"{database}:{name}",
         kind="sequence",
         content=content,
-        source_url=f"{url}/efetch.fcgi?db={database}&id={name}&rettype=gb&retmode=text",
+        source_url=_url(url, database, name),
         digest=digest,
         upstream_version=(read["version"], read["update_date"]),
         extra={"uid": uid},

@@ -233,6 +233,10 @@ def _answered(group: Group, records: Sequence[Record]) -> Iterator[Item]:
     for record in records:
         content = record.content
         name = content["accession_version"]
+        if "error" in content:
+            for each in (name, content["accession"]):
+                yield from (_chunk(due, record) for due in group.waiting.get(each, ()))
+            continue
         summary = group.told.get(name)
         names = (name, content["accession"], *content["secondary_accessions"], *_uid(record))
         for each in names[:1] if group.versioned else names:

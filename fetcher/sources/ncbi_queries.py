@@ -296,8 +296,9 @@ class Queries:
             try:
                 async with aclosing(bunches):
                     async for records in bunches:
-                        names = [record.content["accession_version"] for record in records]
-                        for name, record in zip(names, records, strict=True):
+                        readable = [each for each in records if "error" not in each.content]
+                        names = [record.content["accession_version"] for record in readable]
+                        for name, record in zip(names, readable, strict=True):
                             wanted.pop(name, None)
                             if wanted.pop(str(record.extra.get("uid")), False) is None:
                                 work.doubles += 1

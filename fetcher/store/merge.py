@@ -66,6 +66,9 @@ def merge_record(
     """
     if old is None:
         return Merged("changed", _fresh(record, batch, stamp, now), "added", record.size)
+    if "error" in record.content and "error" not in old:
+        # What could be read once is worth more than what cannot be read now.
+        return _SAME
     if _is_late(old, stamp) or _is_newer(old["observed"], _observed(record, batch), now):
         return _REFUSED
     targets = _targets(old["targets"], batch)
