@@ -1,6 +1,6 @@
 """Many NCBI records: time and memory beside a mere download with insertion, and Biopython.
 
-Usage: ``python benchmarks/ncbi.py [--records N] [--length BP] [--mongodb URL]``
+Usage: ``python benchmarks/ncbi.py [--records N] [--length BP] [--large N] [--mongodb URL]``
 
 A local NCBI in a process of its own serves one query without a limit. Each run is a process of
 its own, too: "fetcher" polls the query into an empty store, and samples the lag of its event loop;
@@ -8,6 +8,9 @@ its own, too: "fetcher" polls the query into an empty store, and samples the lag
 away, then inserts the very rows (documents) that the fetcher stored, ready-made, in batches of
 500; "Biopython" is ``Entrez.efetch``, ``SeqIO.parse`` and PyMongo's ``insert_many``, with its
 pauses between requests taken out.
+
+With ``--large`` there are so many records of five million bases as well, and only the command
+itself is run: ``fetcher fetch``, which also prints all records.
 """
 
 import argparse
@@ -16,6 +19,8 @@ import gc
 import json
 import logging
 import multiprocessing
+import os
+import re
 import resource
 import sqlite3
 import subprocess
@@ -233,7 +238,7 @@ def plain(record: "SeqRecord") -> dict[str, Any]:
     }
 
 
-def serve(answer: Connection, records: int, length: int) -> None:
+def serve(answer: Connection, records: int, length: int, large: int) -> None:
     """The local NCBI, in a process of its own."""
 
     async def run() -> None:
@@ -241,6 +246,7 @@ def serve(answer: Connection, records: int, length: int) -> None:
         upstream.ncbi.api_keys[KEY] = 10**6
         dated = [f"{day[-2:]}-FEB-2024" for day in days()]
         upstream.ncbi.populate(records, length=length, days=dated)
+        upstream.ncbi.populate(large, length=5_000_000, prefix="LL", days=dated)
         async with upstream.serve() as urls:
             answer.send(urls.eutils)
             await asyncio.to_thread(answer.recv)
@@ -249,11 +255,11 @@ def serve(answer: Connection, records: int, length: int) -> None:
 
 
 @contextmanager
-def upstream(records: int, length: int) -> Iterator[str]:
+def upstream(records: int, length: int, large: int = 0) -> Iterator[str]:
     """The address of one, as long as it is needed."""
     here, there = multiprocessing.Pipe()
     process = multiprocessing.get_context("spawn").Process(
-        target=serve, args=(there, records, length)
+        target=serve, args=(there, records, length, large)
     )
     process.start()
     try:
@@ -290,6 +296,38 @@ def as_child(what: str, arguments: Sequence[str]) -> None:
                 told = biopython(*arguments)
     told["megabytes"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     print(json.dumps(told))
+
+
+def command(records: int, length: int, large: int) -> None:
+    """The command itself, and the most memory that it had."""
+    environment = {
+        **os.environ,
+        "NCBI_API_KEY": KEY,
+        "NCBI_EMAIL": "benchmark@example.org",
+        "FETCHER_NCBI__REQUESTS_PER_SECOND": "100000",
+    }
+    fetch = Path(sys.executable).with_name("fetcher")
+    with upstream(records, length, large) as eutils, tempfile.TemporaryDirectory() as name:
+        environment["FETCHER_NCBI__EUTILS_URL"] = eutils
+        begun = time.perf_counter()
+        process = subprocess.Popen(  # noqa: S603
+            [fetch, "fetch", f"ncbi:nuccore?{TERM}", "--output", "records"],
+            cwd=name,
+            env=environment,
+        )
+        most = 0.0
+        status = Path(f"/proc/{process.pid}/status")
+        while process.poll() is None:
+            found = re.search(r"VmHWM:\s+(\d+) kB", status.read_text())
+            most = max(most, int(found[1]) / 1024 if found else 0.0)
+            time.sleep(0.05)
+        seconds = time.perf_counter() - begun
+        size = (Path(name) / "records").stat().st_size
+        number = records + large
+        print(
+            f"{number:,} records, {size / 1e6:,.0f} MB of ndjson: {seconds:.1f} s, "
+            f"{most:.0f} MB resident, exit {process.returncode}"
+        )
 
 
 def run(records: int, length: int, mongodb: str | None) -> None:
@@ -348,7 +386,11 @@ def main() -> None:
     parser.add_argument("--records", type=int, default=20_000)
     parser.add_argument("--length", type=int, default=1_200)
     parser.add_argument("--mongodb", help="the address of a server, without a database")
+    parser.add_argument("--large", type=int, default=0)
     given = parser.parse_args()
+    if given.large:
+        command(given.records, given.length, given.large)
+        return
     run(given.records, given.length, given.mongodb)
 
 

@@ -48,6 +48,8 @@ OnOutage: TypeAlias = Callable[[StoreError, int], Awaitable[None]]
 
 _COMMIT_RECORDS = 500
 """Records that share one commit: what a crash can cost, and what memory holds."""
+# Bytes that count as one more record: five megabytes are a commit, however few records they are.
+_HEAVY: Final = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -410,7 +412,9 @@ def _told(polled: Polled) -> dict[str, Any]:
 
 
 def _weight(item: Chunk | Expected | Outcome) -> int:
-    return len(item.records) if isinstance(item, Chunk) else 1
+    if not isinstance(item, Chunk):
+        return 1
+    return sum([1 + (record.size or 0) // _HEAVY for record in item.records])
 
 
 def _batch(chunk: Chunk, observed_at: datetime) -> Batch:

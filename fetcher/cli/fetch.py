@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import IO
 
 from fetcher.cli.common import Common, say
+from fetcher.cli.memory import give_back
 from fetcher.cli.output import open_output
 from fetcher.cli.progress import Progress, make_progress
 from fetcher.cli.render import Format
@@ -91,6 +92,7 @@ async def fetch(options: FetchOptions, common: Common) -> int:
 
 async def fetch_with(settings: Settings, options: FetchOptions, common: Common) -> int:
     """The same with settings at hand."""
+    give_back()
     targets = read_targets(options.targets, options.from_file)
     wait = parse_duration(options.wait)
     _check_format(options.format, targets)

@@ -7,6 +7,7 @@ import signal
 from pathlib import Path
 
 from fetcher.cli.common import Common
+from fetcher.cli.memory import give_back
 from fetcher.clock import SystemClock
 from fetcher.config import Settings, load_settings
 from fetcher.daemon import Daemon
@@ -22,6 +23,7 @@ async def run_daemon(common: Common) -> int:
         overrides = {"store.url": common.store} if common.store else {}
         return load_settings(common.config, os.environ, Path.cwd(), overrides)
 
+    give_back()
     settings = load()
     # What a start leaves behind lives as long as the process, and is not gone through again.
     # https://docs.python.org/3/library/gc.html#gc.freeze

@@ -133,7 +133,8 @@ class _AsTheyArrive:
 
     def _write(self, document: Document) -> None:
         if self._how is Format.NDJSON:
-            self._out.write(to_json(document) + "\n")
+            self._out.write(to_json(document))
+            self._out.write("\n")
         else:
             write_sequence(document, self._how, self._out)
 

@@ -208,8 +208,11 @@ class Eutils:
                         else:
                             _note(answer, piece.kind, piece.data)
                     if size >= _PARSE_BYTES:
-                        yield await self._records(database, waiting, answer, told)
+                        # Nothing of it is held any more while the records wait to be taken.
+                        records = await self._records(database, waiting, answer, told)
                         waiting, size = [], 0
+                        yield records
+                        del records
             except UpstreamError as error:
                 answer.broken = error
         last = splitter.close()

@@ -166,13 +166,14 @@ def parse_flat(data: bytes) -> FlatRecord:
     """
     if b"\r" in data:
         data = data.replace(b"\r\n", b"\n")
-    data = data.rstrip(b" \t\n")
     if not data.startswith(b"LOCUS "):
         raise Damaged("it does not begin with LOCUS")
-    if not data.endswith(b"\n//"):
+    # Not by taking off what follows: that would be a copy of a chromosome.
+    last = data.rfind(b"\n//")
+    if last < 0 or data[last + 3 :].strip(b" \t\n"):
         raise Damaged("its end is missing")
     origin = _ORIGIN.search(data)
-    before = data[: origin.start() if origin else -3]
+    before = data[: origin.start() if origin else last]
     if len(before.translate(None, _CONTROL)) != len(before):
         raise Damaged("it holds control characters")
     text = _decode(before)
@@ -189,7 +190,7 @@ def parse_flat(data: bytes) -> FlatRecord:
         locus=locus,
         fields=fields,
         features=list(_features(block)),
-        residues=_residues(data[origin.end() : -2], locus) if origin else None,
+        residues=_residues(data[origin.end() : last + 1], locus) if origin else None,
     )
 
 

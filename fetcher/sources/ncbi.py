@@ -84,7 +84,8 @@ class NcbiSource:
             for each in left.values():
                 yield ended_by(stop.error, each)
 
-        async with aclosing(fan_out(self._jobs(due), work, workers=self._workers)) as items:
+        jobs = fan_out(self._jobs(due), work, workers=self._workers, ahead=2)
+        async with aclosing(jobs) as items:
             async for item in items:
                 yield item
 

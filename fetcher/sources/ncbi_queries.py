@@ -271,7 +271,7 @@ class Queries:
                 rest = (name for name in page.names if name not in work.got)
                 work.missing.update(dict.fromkeys(rest, error))
 
-        async with aclosing(fan_out(pages, get, workers=WORKERS)) as chunks:
+        async with aclosing(fan_out(pages, get, workers=WORKERS, ahead=1)) as chunks:
             async for chunk in chunks:
                 yield chunk
 
