@@ -115,6 +115,8 @@ class _Run:
     observed_at: datetime
     due: dict[str, Due]
     tallies: dict[str, _Tally] = field(default_factory=dict)
+    named: dict[str, TargetState] = field(default_factory=dict)
+    """By id, as saved: targets that an earlier commit of this refresh gave further names."""
 
 
 @dataclass(slots=True)
@@ -263,6 +265,7 @@ class Refresher:
         for outcome in outcomes:
             state = run.due[outcome.asked.key].state
             if state is not None:
+                state = run.named.get(state.id, state)
                 for name in state.names:
                     known[name] = state
         # Only names that nobody answered to when the poll began: new targets and new names.
@@ -292,6 +295,8 @@ class Refresher:
                     before.setdefault(old.id, old)
                 for name in state.names:
                     known[name] = state
+                if old is not None and state.names != old.names:
+                    run.named[state.id] = state
                 states[state.id] = state
                 made.setdefault(state.id, []).append(outcome)
                 was_due = old.next_due if old is not None and old.watch is not None else None

@@ -183,6 +183,20 @@ async def test_a_refused_record_voids_the_cursor(bench: Bench) -> None:
     assert stored["body"] == "new"
 
 
+async def test_two_that_become_one_in_commits_of_their_own(bench: Bench) -> None:
+    """The second commit knows what the first has made: no name is forgotten again."""
+    await bench.refresh(Script(good(A), good(B)), A, B)
+    became = Outcome(A, B, OutcomeKind.UNCHANGED)
+    pause = [lambda: None] * 20
+    news = good(B, facts={"latest": 1})
+    for script in (Script(became, *pause, news), Script(news, *pause, became)):
+        await bench.refresh(script, A, B)
+        for name in (A, B):
+            state = await bench.store.target(name.fold)
+            assert state is not None
+            assert state.key == B.key
+
+
 async def test_a_lost_lease_commits_nothing(bench: Bench) -> None:
     """Somebody else has the account: the refresh ends there."""
     bench.tenure.lost = LeaseLost("gone")
