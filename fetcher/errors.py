@@ -17,6 +17,7 @@
     │   │   ├── UnreadableRecord   one record that cannot be read
     │   │   └── Mismatch           bytes that are not those which the upstream tells of
     │   └── Refused                a request that the upstream will never take: ours to mend
+    ├── CursorGone                 a reader's place in the feed of changes that means nothing here
     ├── FileTrouble                a file that is in the way, or cannot be written
     └── StoreError                 exit 3
         ├── StoreUnavailable       cannot be reached, opened, created or written
@@ -32,6 +33,7 @@ from datetime import datetime
 
 __all__ = [
     "Blocked",
+    "CursorGone",
     "Evidence",
     "FetcherError",
     "FileTrouble",
@@ -180,6 +182,10 @@ class Mismatch(Malformed):
 
 class Refused(UpstreamError):
     """A request that the upstream will never take, such as one for a retired API version."""
+
+
+class CursorGone(FetcherError):
+    """A cursor of another store, or one that cannot be read: begin without one."""
 
 
 class FileTrouble(FetcherError):

@@ -24,7 +24,7 @@ EVERYBODY = {
 # Room → what else it may import: other rooms, and libraries by their top-level name. The longest
 # matching room counts.
 ROOMS: Mapping[str, set[str]] = {
-    "fetcher": set(),
+    "fetcher": {"fetcher.reader"},
     "fetcher.errors": set(),
     "fetcher.databases": {"fetcher.databases"},
     "fetcher.documents": {"orjson"},
@@ -51,6 +51,7 @@ ROOMS: Mapping[str, set[str]] = {
         "yarl",
     },
     "fetcher.sources": {
+        "isal",
         "fetcher.sources",
         "fetcher.fan",
         "fetcher.gate",
@@ -71,6 +72,8 @@ ROOMS: Mapping[str, set[str]] = {
     "fetcher.store.sqlite_reader": {"fetcher.store", "aiosqlite"},
     "fetcher.store.mongo": {"fetcher.store", "motor", "pymongo", "bson"},
     "fetcher.store.mongodb": {"fetcher.store", "bson", "pymongo"},
+    "fetcher.cursors": {"fetcher.store.protocol"},
+    "fetcher.reader": {"fetcher.clock", "fetcher.cursors", "fetcher.store"},
     "fetcher.assets": {"fetcher.policy"},
     "fetcher.parts": set(),
     "fetcher.download": {

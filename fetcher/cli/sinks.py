@@ -118,12 +118,11 @@ class _AsTheyArrive:
                         self._write(document)
         else:
             key = event.state.key
-            async with aclosing(_records_of(self._store, key)) as documents:
+            # Where another process polled, nothing was written here yet.
+            written = event.state.token if event.since is None else None
+            async with aclosing(_records_of(self._store, key, written)) as documents:
                 async for document in documents:
-                    # Where another process polled, nothing was written here yet.
-                    mine = event.since is None
-                    written = mine and document["stamp"]["token"] == event.state.token
-                    if not written and self._done.isdisjoint(document["targets"]):
+                    if self._done.isdisjoint(document["targets"]):
                         self._write(document)
             self._done.add(key)
         self._out.flush()
@@ -212,10 +211,14 @@ def _minute(time: str | None) -> str:
     return f"{time[:10]} {time[11:16]} UTC" if time is not None else "-"
 
 
-async def _records_of(store: ReadStore, key: str) -> AsyncGenerator[Document, None]:
+async def _records_of(
+    store: ReadStore, key: str, except_token: int | None = None
+) -> AsyncGenerator[Document, None]:
     """The records that a target has now: releases newest first, all else by id."""
     for kind in kinds_of(parse_target(key)):
-        query = Query(kind, target=key, withdrawn=False, newest_first=kind == "release")
+        query = Query(
+            kind, key, withdrawn=False, newest_first=kind == "release", except_token=except_token
+        )
         async with aclosing(store.records(query)) as documents:
             async for document in documents:
                 yield document

@@ -4,12 +4,13 @@ https://www.ncbi.nlm.nih.gov/books/NBK25499/
 """
 
 import asyncio
-import zlib
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from datetime import date
 from typing import Any, Final, TypeAlias, TypeVar
+
+from isal import isal_zlib
 
 from fetcher import documents
 from fetcher.errors import Evidence, Malformed, UnreadableRecord, UpstreamError
@@ -282,7 +283,7 @@ def _raw(database: str, error: UnreadableRecord, flat: bytes, url: str) -> Recor
         digest=measured(content)[0],
         upstream_version=(int(version), None),
         extra={"uid": None},
-        flat=zlib.compress(flat, 1),
+        flat=isal_zlib.compress(flat, 1),
     )
 
 
@@ -302,7 +303,7 @@ def _record(
     uid = summary.uid if summary is not None else read["uid"]
     name = read["accession_version"]
     digest, size = measured(content)
-    packed = zlib.compress(flat, 1)
+    packed = isal_zlib.compress(flat, 1)
     return Record(
         id=f"{database}:{name}",
         kind="sequence",

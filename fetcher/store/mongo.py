@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from datetime import UTC
 from typing import Any, Final, TypeAlias
 from urllib.parse import unquote
+from uuid import uuid4
 
 from bson.codec_options import CodecOptions
 from motor.motor_asyncio import (
@@ -100,7 +101,12 @@ async def prepare(database: Database, where: str, *, create: bool) -> None:
     due = [("watch.account", ASCENDING), ("watch.query", ASCENDING), ("next_due", ASCENDING)]
     await database["targets"].create_indexes([IndexModel("names"), IndexModel(due)])
     await database["requests"].create_indexes([IndexModel("account")])
-    for id_, values in (("token", {"value": 0}), ("schema", {"version": SCHEMA_VERSION})):
+    made: tuple[tuple[str, Document], ...] = (
+        ("token", {"value": 0}),
+        ("schema", {"version": SCHEMA_VERSION}),
+        ("store", {"value": uuid4().hex[:16]}),
+    )
+    for id_, values in made:
         with contextlib.suppress(DuplicateKeyError):  # another process came first
             await meta.update_one({"_id": id_}, {"$setOnInsert": values}, upsert=True)
     # What later versions add has a meaning where it is missing, so there is nothing to convert.

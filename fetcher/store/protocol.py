@@ -36,7 +36,7 @@ __all__ = [
     "after_prefix",
 ]
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 
 COLLECTIONS: Mapping[Kind, str] = {
     "release": "releases",
@@ -76,9 +76,11 @@ class Query:
     """Which records of one kind: all conditions together.
 
     `target` is a canonical key, `where` holds equalities on fields named in `INDEXED`:
-    `organism` whatever its case, `accession` in upper case.
-    `withdrawn`: None for all, or only those that are (True) or are not (False). `newest_first`
-    sorts releases by `published_at`, unpublished ones last; otherwise ascending by `_id`.
+    `organism` whatever its case, `accession` in upper case. `match` holds equalities on other
+    fields, for which each record found is looked at.
+    `withdrawn`: None for all, or only those that are (True) or are not (False).
+    `except_token` leaves out what was last changed under that fencing token.
+    `updated_after` is for sequences. `after` begins behind a place in the `order`.
     """
 
     kind: Kind
@@ -87,6 +89,39 @@ class Query:
     withdrawn: bool | None = None
     newest_first: bool = False
     limit: int | None = None
+    except_token: int | None = None
+    match: Mapping[str, Scalar] = field(default_factory=dict)
+    updated_after: datetime | None = None
+    after: tuple[Scalar, ...] | None = None
+
+    @property
+    def order(self) -> tuple[str, ...]:
+        """The fields whose values make a record's place: an index has every order.
+
+        `newest_first` sorts releases by `published_at` descending, unpublished ones last; a
+        whole database that is asked for by `updated_after` comes by `update_date`; otherwise,
+        and where these are equal, they ascend by `_id`.
+        """
+        if self.newest_first and self.kind == "release":
+            return ("published_at", "_id")
+        if self.updated_after is not None and self.target is None and not self._narrow:
+            return ("update_date", "_id")
+        return ("_id",)
+
+    def place(self, document: Document) -> tuple[Scalar, ...]:
+        """Where a record stands in the `order`; `after` it the next one comes."""
+        return tuple(document[name] for name in self.order)
+
+    @property
+    def _narrow(self) -> bool:
+        return bool(self.where.keys() - {"database"})
+
+    @property
+    def prefix(self) -> str | None:
+        """What all ids of a whole database begin with; None where an index has its order."""
+        if self.kind != "sequence" or self.order != ("_id",) or self.target or self._narrow:
+            return None
+        return f"{self.where['database']}:" if "database" in self.where else None
 
     def conditions(self) -> dict[str, Scalar]:
         """What `where` demands; raises `ValueError` for a field that has no index."""
@@ -94,6 +129,8 @@ class Query:
         for name in self.where:
             if name not in fields:
                 raise ValueError(f"{self.kind} has no index on {name}")
+        if self.prefix is not None:
+            return {}
         return dict(self.where)
 
 
@@ -110,6 +147,10 @@ class ReadStore(Protocol):
 
     async def now(self) -> datetime:
         """The store's own time, in whole milliseconds."""
+        ...
+
+    async def identity(self) -> str:
+        """What tells this store from every other one; empty in one that nobody has written yet."""
         ...
 
     async def target(self, name: str) -> TargetState | None:

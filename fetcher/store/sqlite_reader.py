@@ -27,7 +27,7 @@ from fetcher.models import (
 from fetcher.store.feed import visible
 from fetcher.store.protocol import COLLECTIONS, Position, Query, after_prefix
 from fetcher.store.spill import restore
-from fetcher.store.sqlite_schema import columns, from_milliseconds, from_row, mapped, scalar
+from fetcher.store.sqlite_schema import from_milliseconds, from_row, mapped, scalar
 from fetcher.store.states import bearer, failure_from, request_from, watch_from
 from fetcher.store.times import read_time
 
@@ -71,6 +71,11 @@ class SqliteReader:
     async def now(self) -> datetime:
         """The machine's time: all processes that share the file run there."""
         return datetime.fromtimestamp(round(self._clock.time(), 3), UTC)
+
+    async def identity(self) -> str:
+        """See `ReadStore`."""
+        ((value,),) = await self._rows("SELECT value FROM meta WHERE name = 'store'", ())
+        return str(value)
 
     async def target(self, name: str) -> TargetState | None:
         """See `ReadStore`."""
@@ -253,10 +258,13 @@ class SqliteReader:
     async def _found(self, query: Query) -> AsyncGenerator[list[str], None]:
         """The ids that a query finds, in its order, by the page."""
         source, values = _where(query)
-        order: tuple[str, ...] = ("_id",)
-        if query.newest_first and "published_at" in columns(query.kind):
-            order = ("published_at", "_id")
-        async with aclosing(self._paged(order, source, values, query.limit)) as pages:
+        after: Sequence[object] | None = None
+        if query.after is not None:
+            places = zip(query.order, query.after, strict=True)
+            after = [scalar(name, value) for name, value in places]
+        async with aclosing(
+            self._paged(query.order, source, values, query.limit, after=after)
+        ) as pages:
             async for page in pages:
                 yield [row[-1] for row in page]
 
@@ -278,27 +286,29 @@ class SqliteReader:
         values: Sequence[object],
         limit: int | None = None,
         beside: str = "",
+        after: Sequence[object] | None = None,
     ) -> AsyncGenerator[list[Any], None]:
         """Pages of what a source has: the columns of the order, and those `beside` them.
 
-        The last column of the order is the `_id`, ascending; one before it descends, and those
-        without a value come last, in a page of their own because they compare with nothing.
+        The last column of the order is the `_id`, ascending; `published_at` before it descends,
+        and those without a value come last, in a page of their own because they compare with
+        nothing.
         """
         left = limit
-        after: Sequence[object] | None = None
+        newest = order[0] == "published_at"
         while left is None or left > 0:
             size = _IDS if left is None else min(_IDS, left)
             behind, keys = _behind(order, after)
             page = await self._rows(
                 f"SELECT {', '.join(order)}{beside} FROM {source}{behind} "
-                f"ORDER BY {' DESC, '.join(order)} LIMIT {size:d}",
+                f"ORDER BY {(' DESC, ' if newest else ', ').join(order)} LIMIT {size:d}",
                 (*values, *keys),
             )
             yield page
             left = left - len(page) if left is not None else None
             if len(page) == size:
                 after = page[-1][: len(order)]
-            elif len(order) == 2 and (after is None or after[0] is not None):
+            elif newest and (after is None or after[0] is not None):
                 after = (None, "")
             else:
                 return
@@ -318,6 +328,18 @@ def _where(query: Query) -> tuple[str, list[object]]:
         values.append(scalar(name, value))
     if query.withdrawn is not None:
         conditions.append("withdrawn" if query.withdrawn else "NOT withdrawn")
+    if query.except_token is not None:
+        conditions.append("token <> ?")
+        values.append(query.except_token)
+    for name, value in query.match.items():
+        conditions.append("json_extract(document, ?) IS ?")
+        values += [f"$.{name}", value]
+    if query.updated_after is not None:
+        conditions.append("update_date > ?")
+        values.append(scalar("update_date", query.updated_after))
+    if query.prefix is not None:
+        conditions += [f"{table}._id > ?", f"{table}._id < ?"]
+        values += [query.prefix, after_prefix(query.prefix)]
     return f"{table} WHERE {' AND '.join(conditions or ['1'])}", values
 
 
@@ -328,11 +350,13 @@ def _behind(order: Sequence[str], after: Sequence[object] | None) -> tuple[str, 
         case None if len(order) == 1:
             return "", ()
         case None:
-            return f" AND {first} IS NOT NULL", ()
+            return (f" AND {first} IS NOT NULL" if first == "published_at" else ""), ()
         case (id_,):
             return " AND _id > ?", (id_,)
         case (None, id_):
             return f" AND {first} IS NULL AND _id > ?", (id_,)
+        case (value, id_) if first == "update_date":
+            return f" AND {first} >= ? AND ({first} > ? OR _id > ?)", (value, value, id_)
         case (value, id_):
             # The first half lets the index find the place.
             return f" AND {first} <= ? AND ({first} < ? OR _id > ?)", (value, value, id_)

@@ -52,6 +52,10 @@ REQUESTS: Final = (
     "CREATE TABLE requests (_id TEXT PRIMARY KEY, account TEXT NOT NULL, asked_at INTEGER NOT "
     "NULL, expires_at INTEGER NOT NULL, answered INTEGER NOT NULL, document TEXT NOT NULL)"
 )
+META: Final = (
+    "CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID",
+    "INSERT INTO meta VALUES ('store', lower(hex(randomblob(8))))",
+)
 
 
 def _tables() -> Iterator[str]:
@@ -89,6 +93,7 @@ def _tables() -> Iterator[str]:
         "CREATE TABLE blobs (digest TEXT, part INTEGER, data BLOB NOT NULL, "
         "PRIMARY KEY (digest, part)) WITHOUT ROWID"
     )
+    yield from META
 
 
 SCHEMA: Final = tuple(_tables())
@@ -152,6 +157,7 @@ STEPS: Final[Mapping[int, Sequence[str]]] = {
         ),
         "CREATE INDEX summaries_stamp ON summaries (account, token, n)",
     ),
+    4: META,
 }
 
 

@@ -54,6 +54,12 @@ async def test_queries_find_and_order(store: WriteStore) -> None:
     assert await store.count(versions) == 3
     assert await store.count(replace(versions, withdrawn=True)) == 0
     assert await store.count(replace(versions, withdrawn=False)) == 3
+    assert await store.count(replace(newest, except_token=lease.token)) == 0
+    await store.release(lease, {})
+    later = await take(store)
+    await store.write(later, [batch(release(4, body="edited"))])
+    kept = replace(newest, except_token=later.token)
+    assert await ids_of(store, kept) == [f"github:7:{n}" for n in (5, 3, 2, 1, 9)]
     with pytest.raises(ValueError, match="no index"):
         await store.count(Query("release", where={"body": "x"}))
 
@@ -267,3 +273,57 @@ async def test_thousands_of_targets(store: WriteStore) -> None:
     found = await store.targets_by_name([f"o{n}" for n in range(1500)])
     assert list(found) == list(dict.fromkeys(found))
     assert {each.id for each in found.values()} == {each.id for each in states}
+
+
+async def paged(store: WriteStore, query: Query, size: int) -> list[str]:
+    """All ids, page by page, each page a query of its own behind the last."""
+    found: list[str] = []
+    after: tuple[Scalar, ...] | None = None
+    while True:
+        part = replace(query, after=after, limit=size)
+        async with aclosing(store.records(part, whole=False)) as records:
+            page = [document async for document in records]
+        found += [document["_id"] for document in page]
+        if len(page) < size:
+            return found
+        after = query.place(page[-1])
+
+
+async def test_pages_behind_a_place_are_the_whole(store: WriteStore) -> None:
+    """In every order, at every size, those without a time and those of equal times too."""
+    lease = await take(store)
+    drafts = [release(n, published_at=None) for n in (20, 21)]
+    twins = [release(n, published_at=T0) for n in (30, 31, 32)]
+    await store.write(lease, [batch(*(release(n) for n in range(1, 4)), *drafts, *twins)])
+    sequences = [
+        sequence(f"AB{n}", taxid=n % 2, update_date=T0 + timedelta(days=n // 3), status=status)
+        for n, status in enumerate(["live", "suppressed"] * 4)
+    ]
+    other = sequence("P1", database="protein")
+    protein = replace(other, id="protein:P1.1")
+    await store.write(lease, [batch(*sequences, protein, target="t")])
+    whole = {"database": "nuccore"}
+    queries = [
+        (Query("release", KEY, newest_first=True), 8),
+        (Query("release", where={"repository_id": 7}, newest_first=True), 8),
+        (Query("sequence", where=whole), 8),
+        (Query("sequence", where=whole, match={"status": "live"}), 4),
+        (Query("sequence", where={**whole, "taxid": 1}), 4),
+        (Query("sequence", where={**whole, "organism": "tobacco MOSAIC virus"}), 8),
+        (Query("sequence", where=whole, updated_after=T0), 5),
+        (Query("sequence", where=whole, updated_after=T0, match={"status": "live"}), 2),
+        (Query("sequence", where={**whole, "taxid": 0}, updated_after=T0), 2),
+        (Query("sequence", "t", where=whole), 8),
+    ]
+    for query, number in queries:
+        ids = await ids_of(store, query)
+        assert len(ids) == number == await store.count(query)
+        for size in (1, 2, 3, 20):
+            assert await paged(store, query, size) == ids
+
+
+async def test_a_store_is_told_from_every_other_one(store: WriteStore) -> None:
+    """And stays the same."""
+    name = await store.identity()
+    assert len(name) == 16
+    assert await store.identity() == name

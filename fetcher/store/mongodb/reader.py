@@ -50,6 +50,12 @@ class MongoReader:
         time: datetime = hello["localTime"]
         return time if time.tzinfo is not None else time.replace(tzinfo=UTC)
 
+    async def identity(self) -> str:
+        """See `ReadStore`."""
+        with mapped(self._where):
+            found = await self._database["meta"].find_one({"_id": "store"})
+        return found["value"] if found is not None else ""
+
     async def target(self, name: str) -> TargetState | None:
         """See `ReadStore`."""
         return (await self.targets_by_name([name])).get(name)
@@ -147,19 +153,21 @@ class MongoReader:
 
     async def records(self, query: Query, *, whole: bool = True) -> AsyncGenerator[Document, None]:
         """See `ReadStore`."""
-        order = [("_id", ASCENDING)]
-        if query.newest_first and query.kind == "release":
-            order = [("published_at", DESCENDING), *order]
-        with mapped(self._where):
-            cursor = self._of(query.kind).find(_filter(query)).sort(order).allow_disk_use(True)
-            if "organism" in query.where:
-                cursor = cursor.collation(NO_CASE)
-            if query.limit is not None:
-                if query.limit <= 0:  # which means no limit to MongoDB
-                    return
-                cursor = cursor.limit(query.limit)
-            async for document in cursor:
-                yield await self._whole(document) if whole else document
+        newest = query.order[0] == "published_at"
+        order = [(query.order[0], DESCENDING if newest else ASCENDING), ("_id", ASCENDING)]
+        left = query.limit
+        for wanted in _behind(query):
+            if left is not None and left <= 0:  # which means no limit to MongoDB
+                return
+            with mapped(self._where):
+                cursor = self._of(query.kind).find(wanted).sort(order[-len(query.order) :])
+                if "organism" in query.where:
+                    cursor = cursor.collation(NO_CASE)
+                if left is not None:
+                    cursor = cursor.limit(left)
+                async for document in cursor.allow_disk_use(True):
+                    left = left - 1 if left is not None else None
+                    yield await self._whole(document) if whole else document
 
     async def count(self, query: Query) -> int:
         """See `ReadStore`."""
@@ -252,12 +260,36 @@ def _watch(document: Document) -> Watch | None:
     return watch_from(watch.get("account"), watch.get("file"), watch.get("hand"))
 
 
+def _behind(query: Query) -> Iterator[Document]:
+    """The conditions behind a query's `after`, one after the other, each in an index's order."""
+    wanted = _filter(query)
+    match query.after:
+        case None:
+            yield wanted
+        case (id_,):
+            yield {"$and": [wanted, {"_id": {"$gt": id_}}]}
+        case (value, id_):
+            first = query.order[0]
+            yield {"$and": [wanted, {first: value, "_id": {"$gt": id_}}]}
+            if first == "update_date":
+                yield {"$and": [wanted, {first: {"$gt": value}}]}
+            elif value is not None:
+                yield {"$and": [wanted, {first: {"$lt": value}}]}
+                yield {"$and": [wanted, {first: None}]}
+
+
 def _filter(query: Query) -> Document:
-    wanted: Document = {**query.conditions()}
+    wanted: Document = {**query.conditions(), **query.match}
+    if query.prefix is not None:
+        wanted["_id"] = {"$gt": query.prefix, "$lt": after_prefix(query.prefix)}
+    if query.updated_after is not None:
+        wanted["update_date"] = {"$gt": query.updated_after}
     if query.target is not None:
         wanted["targets"] = query.target
     if query.withdrawn is not None:
         wanted["withdrawn_at"] = {"$ne": None} if query.withdrawn else None
+    if query.except_token is not None:
+        wanted["stamp.token"] = {"$ne": query.except_token}
     return wanted
 
 
