@@ -31,7 +31,7 @@ def page_place(text: str, order: Sequence[str]) -> tuple[Scalar, ...]:
                 return tuple(_value(name, each) for name, each in zip(names, values, strict=True))
             except (TypeError, ValueError):
                 pass
-    raise UsageError("it is no cursor of this listing; leave it out to begin again")
+    raise UsageError("`after` is no cursor of this listing; leave it out to begin again")
 
 
 def _value(name: str, value: object) -> Scalar:

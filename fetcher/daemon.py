@@ -22,6 +22,7 @@ from fetcher.moves import Mover
 from fetcher.notify import Notifier
 from fetcher.nudge import Nudger
 from fetcher.policy.budget import Quota
+from fetcher.reader import Reader
 from fetcher.refresh import Event, Polled, Stored
 from fetcher.scheduler import Leader, Pace
 from fetcher.service import open_transport, owner_name
@@ -30,6 +31,8 @@ from fetcher.store import WriteStore, open_store
 from fetcher.supervise import supervise
 from fetcher.timetable import Timetable
 from fetcher.watches import Applied, apply_file
+from fetcher.web.access import Access
+from fetcher.web.api import Api
 from fetcher.web.app import serve
 from fetcher.web.webhooks import Webhooks
 
@@ -179,14 +182,19 @@ class Daemon:
             nudger = Nudger(store, self._shield, self._log, self._wake)
             if (address := settings.api.address) is not None:
                 token = settings.api.token
+                tokens = [token.get_secret_value()] if token is not None else []
+                access = Access(tokens, self._clock, self._metrics.wrong_token)
+                require = settings.api.require_token
+                api = Api(Reader(store, self._clock), access, require_token=require, poller=nudger)
                 self.port = await stack.enter_async_context(
                     serve(
                         address,
                         self,
                         self._metrics,
-                        token=token.get_secret_value() if token is not None else None,
-                        require_token=settings.api.require_token,
+                        access=access,
+                        require_token=require,
                         log=self._log,
+                        api=api,
                         webhooks=Webhooks(
                             settings.github.webhook_secrets,
                             nudger,

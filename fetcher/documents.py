@@ -9,11 +9,14 @@ upstream said; the keys of `Stored` are the fetcher's own and are added by the s
 
 import json
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
-from typing import Any, Final, Literal, NotRequired, TypeAlias, TypedDict
+from typing import Any, Final, Literal, TypeAlias
 
 import orjson
+
+# Not from typing: pydantic, which describes them for the API, cannot read those before 3.12.
+from typing_extensions import NotRequired, TypedDict  # noqa: UP035
 
 __all__ = [
     "Ancestor",
@@ -35,6 +38,7 @@ __all__ = [
     "from_json",
     "json_bytes",
     "time_text",
+    "to_fasta",
     "to_json",
 ]
 
@@ -291,3 +295,22 @@ def flat_file(document: Content) -> bytes | None:
     """The GenBank flat file of a sequence document, exactly as it was served, if it is kept."""
     flat = document.get("flat")
     return zlib.decompress(flat) if flat is not None else None
+
+
+def to_fasta(document: Mapping[str, Any], width: int = 70) -> Iterator[str]:
+    """The record as FASTA, in parts of some hundred lines; ``>ACC.V definition`` comes first.
+
+    Raises `ValueError` for a record without a sequence (master and contig-only records).
+    """
+    sequence: str | None = document["sequence"]
+    if sequence is None:
+        raise ValueError(f"{document['accession_version']} has no sequence")
+    return _fasta(f">{document['accession_version']} {document['definition']}\n", sequence, width)
+
+
+def _fasta(heading: str, sequence: str, width: int) -> Iterator[str]:
+    yield heading
+    step = width * 512
+    for start in range(0, len(sequence), step):
+        part = sequence[start : start + step]
+        yield "".join([f"{part[at : at + width]}\n" for at in range(0, len(part), width)])

@@ -103,6 +103,11 @@ class Metrics:
         self._reloads = Counter(
             "fetcher_reloads", "Reloads of the settings.", ("result",), registry=registry
         )
+        self._wrong_tokens = Counter(
+            "fetcher_wrong_tokens",
+            "Requests with a token that is not right.",
+            registry=registry,
+        )
         self._webhooks = Counter(
             "fetcher_webhooks",
             "Deliveries of webhooks, by what was done with them.",
@@ -164,6 +169,10 @@ class Metrics:
     def reloaded(self, *, ok: bool) -> None:
         """The settings were read again."""
         self._reloads.labels("ok" if ok else "refused").inc()
+
+    def wrong_token(self) -> None:
+        """Somebody came with a token that is not right."""
+        self._wrong_tokens.inc()
 
     def webhook(self, event: str, result: str) -> None:
         """A delivery came; no event: nothing of it was believed."""

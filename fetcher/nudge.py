@@ -72,6 +72,16 @@ class Nudger:
         await self._ask(state, full=full or another)
         return True
 
+    async def poll_soon(self, state: TargetState, *, full: bool) -> bool:
+        """Has a target polled by whoever leads its account; False where nobody watches it.
+
+        Like `poll_now`. Raises `StoreError`.
+        """
+        if state.watch is None:
+            return False
+        await self._ask(state, full=full)
+        return True
+
     async def _find(self, repository_id: int, names: Sequence[Target]) -> TargetState | None:
         """The watched target that is this repository: by its id before its name."""
         named = await self._watched(target.fold for target in names)

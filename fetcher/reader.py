@@ -150,6 +150,7 @@ class Reader:
         prereleases: bool = True,
         drafts: bool = False,
         withdrawn: bool = False,
+        private: bool = True,
         limit: int = 100,
         after: str | None = None,
     ) -> Page[Release] | None:
@@ -162,6 +163,8 @@ class Reader:
             match["prerelease"] = False
         if not drafts:
             match["draft"] = False
+        if not private:
+            match["private"] = False
         query = Query(
             "release",
             where={"repository_id": state.facts["repository_id"]},
@@ -305,15 +308,21 @@ class Reader:
         """What is known of a target, by any name that it answers to."""
         return await self._store.target(parse_target(target).fold)
 
-    def targets(self) -> AsyncGenerator[TargetState, None]:
-        """All targets, ascending by id."""
-        return self._store.targets()
+    def targets(
+        self, after: str | None = None, limit: int | None = None
+    ) -> AsyncGenerator[TargetState, None]:
+        """Targets, ascending by id, from behind one on, at most so many; all by default."""
+        return self._store.targets(after, limit)
 
-    async def now(self) -> datetime:
-        """The store's own time."""
-        return await self._store.now()
+    def now(self) -> datetime:
+        """The time by which ages are told: this machine's."""
+        return datetime.fromtimestamp(self._clock.time(), UTC)
 
     # Changes
+
+    async def beginning(self) -> str:
+        """The cursor from which everything is a change."""
+        return feed_cursor(await self._name(), {})
 
     async def cursor(self) -> str:
         """Where the feed of changes ends now: who goes on from there sees what changes later."""
@@ -401,7 +410,7 @@ class Reader:
         keys = {key for document in documents for key in document["targets"]}
         folds = {key: Target.of(key).fold for key in keys}
         states = await self._store.targets_by_name(sorted(set(folds.values())))
-        now = datetime.fromtimestamp(self._clock.time(), UTC)
+        now = self.now()
         found: list[Fresh[Any]] = []
         for document in documents:
             of = [states[fold] for key in document["targets"] if (fold := folds[key]) in states]

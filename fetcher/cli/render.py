@@ -178,7 +178,7 @@ def sequence_text(document: Document, how: Format) -> str | None:
     if how is Format.GENBANK:
         flat = flat_file(document)
         return flat.decode("utf-8", "surrogateescape") if flat is not None else None
-    from fetcher.sources.genbank import to_fasta
+    from fetcher.documents import to_fasta
 
     if document.get("sequence") is None:
         return None

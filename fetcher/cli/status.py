@@ -9,12 +9,12 @@ from typing import IO, Any
 from fetcher.cli.render import TABLE_ROWS, Format, print_table
 from fetcher.documents import Document, time_text, to_json
 from fetcher.gate import GRAPHQL, REST
-from fetcher.models import AccountState, TargetState
+from fetcher.models import AccountState
 from fetcher.policy.capacity import ANONYMOUS_ACCOUNT, without_token
 from fetcher.store.protocol import ReadStore
-from fetcher.store.states import state_document
+from fetcher.store.states import target_document
 
-__all__ = ["ago", "status", "target_document"]
+__all__ = ["ago", "status"]
 
 _UPSTREAMS = ("github:", "ncbi:")
 _BARE = "without_token"
@@ -53,18 +53,6 @@ async def _targets(store: ReadStore, now: datetime) -> AsyncGenerator[Document, 
     async with aclosing(store.targets()) as states:
         async for state in states:
             yield target_document(state, now)
-
-
-def target_document(state: TargetState, now: datetime) -> Document:
-    """A target's state as it is written: `age` is seconds since the last good poll."""
-    age = (now - state.last_success).total_seconds() if state.last_success is not None else None
-    return {
-        "kind": "target",
-        **state_document(state),
-        "watched": state.watch is not None,
-        "every": state.watch.every if state.watch is not None else None,
-        "age": round(max(0.0, age), 3) if age is not None else None,
-    }
 
 
 def _account(account: AccountState) -> dict[str, Any]:

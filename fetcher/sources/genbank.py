@@ -13,7 +13,7 @@ https://www.ncbi.nlm.nih.gov/genbank/samplerecord/
 """
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any, Literal
 
@@ -28,7 +28,7 @@ from fetcher.sources.flatfile import (
     parse_flat,
 )
 
-__all__ = ["FlatFileSplitter", "Piece", "read_record", "read_records", "to_fasta"]
+__all__ = ["FlatFileSplitter", "Piece", "read_record", "read_records"]
 
 
 def read_records(pieces: Iterable[bytes], database: str) -> list[Sequence | UnreadableRecord]:
@@ -59,25 +59,6 @@ def read_record(data: bytes, database: str) -> Sequence:
     except Damaged as error:
         name = _name(data)
         raise UnreadableRecord(f"record {name or 'without a name'}: {error}", name) from error
-
-
-def to_fasta(document: Mapping[str, Any], width: int = 70) -> Iterator[str]:
-    """The record as FASTA, in parts of some hundred lines; ``>ACC.V definition`` comes first.
-
-    Raises `ValueError` for a record without a sequence (master and contig-only records).
-    """
-    sequence: str | None = document["sequence"]
-    if sequence is None:
-        raise ValueError(f"{document['accession_version']} has no sequence")
-    return _fasta(f">{document['accession_version']} {document['definition']}\n", sequence, width)
-
-
-def _fasta(heading: str, sequence: str, width: int) -> Iterator[str]:
-    yield heading
-    step = width * 512
-    for start in range(0, len(sequence), step):
-        part = sequence[start : start + step]
-        yield "".join([f"{part[at : at + width]}\n" for at in range(0, len(part), width)])
 
 
 _NAMES = re.compile(rb"^(?:VERSION|ACCESSION|LOCUS) +([A-Za-z0-9_]+(?:\.\d+)?)", re.MULTILINE)

@@ -157,8 +157,10 @@ class ReadStore(Protocol):
         """The state of a target by any folded key that it answers to."""
         ...
 
-    def targets(self) -> AsyncGenerator[TargetState, None]:
-        """All targets, ascending by id."""
+    def targets(
+        self, after: str | None = None, limit: int | None = None
+    ) -> AsyncGenerator[TargetState, None]:
+        """Targets, ascending by id, from behind one on, at most so many; all by default."""
         ...
 
     def watched(self) -> AsyncGenerator[Watched, None]:

@@ -94,10 +94,13 @@ class SqliteReader:
                 claims.setdefault(name, []).append(state_of(row))
         return {name: bearer(name, states) for name, states in claims.items()}
 
-    async def targets(self) -> AsyncGenerator[TargetState, None]:
+    async def targets(
+        self, after: str | None = None, limit: int | None = None
+    ) -> AsyncGenerator[TargetState, None]:
         """See `ReadStore`."""
+        place = (after,) if after is not None else None
         async with aclosing(
-            self._paged(("_id",), "targets WHERE 1", (), beside=f", {STATE}")
+            self._paged(("_id",), "targets WHERE 1", (), limit, beside=f", {STATE}", after=place)
         ) as pages:
             async for page in pages:
                 for _, *row in page:

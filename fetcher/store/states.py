@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from datetime import datetime
 
 from fetcher.documents import Document
 from fetcher.errors import Evidence
@@ -26,6 +27,7 @@ __all__ = [
     "request_from",
     "state_document",
     "state_from",
+    "target_document",
     "under",
     "watch_from",
 ]
@@ -34,6 +36,18 @@ __all__ = [
 def state_document(state: TargetState) -> Document:
     """The document of a state without its watch; its `id` is the `_id`."""
     return {"_id": state.id, **lasting(state), **passing(state)}
+
+
+def target_document(state: TargetState, now: datetime) -> Document:
+    """A target's state as it is written: `age` is seconds since the last good poll."""
+    age = (now - state.last_success).total_seconds() if state.last_success is not None else None
+    return {
+        "kind": "target",
+        **state_document(state),
+        "watched": state.watch is not None,
+        "every": state.watch.every if state.watch is not None else None,
+        "age": round(max(0.0, age), 3) if age is not None else None,
+    }
 
 
 def lasting(state: TargetState) -> Document:

@@ -1,14 +1,14 @@
-"""The daemon's HTTP server: health, readiness, metrics, webhooks.
+"""The daemon's HTTP server: health, readiness, metrics, webhooks, and the read API.
 
 =======================  ========================================================
 ``/healthz``             200 while the process serves
 ``/readyz``              200 when it polls and its store works, else 503 and why not
 ``/metrics``             Prometheus; wants the token where `api.require_token` is set
 ``/v1/webhooks/github``  deliveries of GitHub: see `fetcher.web.webhooks`
+``/v1/…``, ``/docs``     the read API: see `fetcher.web.api`
 =======================  ========================================================
 """
 
-import hmac
 import json
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -19,6 +19,8 @@ from structlog.typing import FilteringBoundLogger
 
 from fetcher.errors import UsageError
 from fetcher.metrics import Metrics
+from fetcher.web.access import Access
+from fetcher.web.api import Api
 from fetcher.web.problems import NO_STORE, problem, problems
 from fetcher.web.webhooks import PATH, Webhooks
 
@@ -45,10 +47,11 @@ async def serve(
     health: Health,
     metrics: Metrics,
     *,
-    token: str | None,
+    access: Access,
     require_token: bool,
     log: FilteringBoundLogger,
     webhooks: Webhooks | None = None,
+    api: Api | None = None,
 ) -> AsyncIterator[int]:
     """Serves until the block ends; gives the port. An empty host is every address.
 
@@ -63,7 +66,7 @@ async def serve(
         return problem(503, "; ".join(reasons)) if reasons else _json({"status": "ready"})
 
     async def prometheus(request: web.Request) -> web.Response:
-        if require_token and not _knows(request, token):
+        if require_token and not await access.knows(request):
             return problem(
                 401,
                 "metrics need the token of the settings: Authorization: Bearer TOKEN",
@@ -78,6 +81,8 @@ async def serve(
     app.router.add_get("/metrics", prometheus)
     if webhooks is not None:
         app.router.add_post(PATH, webhooks.handle)
+    if api is not None:
+        api.add_to(app)
     runner = web.AppRunner(
         app,
         access_log=None,
@@ -105,10 +110,3 @@ def _json(value: object) -> web.Response:
     return web.Response(
         body=json.dumps(value).encode(), content_type="application/json", headers=NO_STORE
     )
-
-
-def _knows(request: web.Request, token: str | None) -> bool:
-    scheme, _, given = request.headers.get("Authorization", "").partition(" ")
-    if token is None or scheme.lower() != "bearer":
-        return False
-    return hmac.compare_digest(given.strip().encode(), token.encode())

@@ -15,10 +15,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fetcher.documents import Sequence
+from fetcher.documents import Sequence, to_fasta
 from fetcher.errors import UnreadableRecord
 from fetcher.sources.flatfile import FlatFileSplitter, Piece
-from fetcher.sources.genbank import read_record, read_records, to_fasta
+from fetcher.sources.genbank import read_record, read_records
 
 ROOT = Path(__file__).parents[2]
 NASTY = ROOT / "tests/samples/genbank"

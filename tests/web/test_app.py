@@ -9,7 +9,9 @@ import pytest
 
 from fetcher.errors import UsageError
 from fetcher.metrics import Metrics
+from fetcher.web.access import Access
 from fetcher.web.app import serve
+from tests.clock import FakeClock
 from tests.world import SILENT
 
 
@@ -35,7 +37,12 @@ async def test_alive_and_ready(session: aiohttp.ClientSession) -> None:
     """Not ready is a problem document that names every reason; none of it is cached."""
     doctor = Doctor()
     serving = serve(
-        ("127.0.0.1", 0), doctor, Metrics(), token=None, require_token=False, log=SILENT
+        ("127.0.0.1", 0),
+        doctor,
+        Metrics(),
+        access=Access([], FakeClock(), lambda: None),
+        require_token=False,
+        log=SILENT,
     )
     async with serving as port:
         base = f"http://127.0.0.1:{port}"
@@ -65,7 +72,12 @@ async def test_errors_are_problems_and_tell_nothing_of_the_inside(
     doctor = Doctor()
     doctor.reasons = ["bug"]
     serving = serve(
-        ("127.0.0.1", 0), doctor, Metrics(), token=None, require_token=False, log=SILENT
+        ("127.0.0.1", 0),
+        doctor,
+        Metrics(),
+        access=Access([], FakeClock(), lambda: None),
+        require_token=False,
+        log=SILENT,
     )
     async with serving as port:
         base = f"http://127.0.0.1:{port}"
@@ -87,7 +99,12 @@ async def test_errors_are_problems_and_tell_nothing_of_the_inside(
 async def test_metrics_want_the_token_where_reading_does(session: aiohttp.ClientSession) -> None:
     """Health is for everybody."""
     serving = serve(
-        ("127.0.0.1", 0), Doctor(), Metrics(), token="s3cret", require_token=True, log=SILENT
+        ("127.0.0.1", 0),
+        Doctor(),
+        Metrics(),
+        access=Access(["s3cret"], FakeClock(), lambda: None),
+        require_token=True,
+        log=SILENT,
     )
     async with serving as port:
         base = f"http://127.0.0.1:{port}"
@@ -115,7 +132,7 @@ async def test_an_address_that_is_taken_is_named() -> None:
                 ("127.0.0.1", port),
                 Doctor(),
                 Metrics(),
-                token=None,
+                access=Access([], FakeClock(), lambda: None),
                 require_token=False,
                 log=SILENT,
             ):

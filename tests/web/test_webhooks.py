@@ -17,6 +17,7 @@ from fetcher.errors import StoreUnavailable
 from fetcher.metrics import Metrics
 from fetcher.models import Clock
 from fetcher.targets import Target, parse_target
+from fetcher.web.access import Access
 from fetcher.web.app import serve
 from fetcher.web.deliveries import Memory, News, Seal, read_news
 from fetcher.web.webhooks import Webhooks
@@ -149,7 +150,7 @@ async def served(clock: Clock, *secrets: str) -> AsyncIterator[Hooks]:
             ("127.0.0.1", 0),
             Well(),
             hooks.metrics,
-            token="s3cret",
+            access=Access(["s3cret"], FakeClock(), lambda: None),
             require_token=True,
             log=SILENT,
             webhooks=Webhooks(secrets, hooks.notes, hooks.metrics, clock),

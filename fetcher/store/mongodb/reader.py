@@ -72,10 +72,14 @@ class MongoReader:
                         claims.setdefault(name, []).append(state)
         return {name: bearer(name, states) for name, states in claims.items()}
 
-    async def targets(self) -> AsyncGenerator[TargetState, None]:
+    async def targets(
+        self, after: str | None = None, limit: int | None = None
+    ) -> AsyncGenerator[TargetState, None]:
         """See `ReadStore`."""
+        wanted: Document = {"_id": {"$gt": after}} if after is not None else {}
         with mapped(self._where):
-            async for document in self._database["targets"].find().sort("_id", ASCENDING):
+            cursor = self._database["targets"].find(wanted).sort("_id", ASCENDING)
+            async for document in cursor.limit(limit or 0):
                 yield state_of(document)
 
     async def watched(self) -> AsyncGenerator[Watched, None]:

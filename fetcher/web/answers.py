@@ -1,0 +1,192 @@
+"""From a body to an answer: strong ETags, 304, freshness, compression, parts of it.
+
+The body is the content alone. How fresh it is stands in the headers: `Age` is how long ago the
+last good poll was, `Cache-Control: max-age` how long after that poll the schedule looks again, so
+that caches keep a body exactly until then (https://www.rfc-editor.org/rfc/rfc9111#section-4.2).
+"""
+
+import asyncio
+import re
+import zlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import format_datetime
+from hashlib import blake2b
+from typing import Any, Final
+
+from aiohttp import hdrs, web
+from isal import isal_zlib
+
+from fetcher.documents import json_bytes, to_json
+from fetcher.reader import Fresh, Page
+from fetcher.web.problems import problem
+
+__all__ = ["JSON", "Answer", "Freshness", "listing", "of_record", "send"]
+
+JSON: Final = "application/json"
+_GZIP: Final = 16 + zlib.MAX_WBITS
+# Bodies below are not worth it; those above are compressed beside the event loop.
+_SMALL: Final = 1_024
+_LARGE: Final = 1 << 16
+_TAG: Final = re.compile(r'(?:W/)?("[^"]*")|\*')
+_RANGE: Final = re.compile(r"bytes=(\d*)-(\d*)", re.ASCII)
+_VARY: Final = "Accept, Accept-Encoding, Authorization"
+
+
+@dataclass(frozen=True, slots=True)
+class Freshness:
+    """`age`: seconds since the last good poll; `lifetime`: from that one to the next."""
+
+    age: float | None = None
+    lifetime: float | None = None
+    changed_at: datetime | None = None
+
+    @classmethod
+    def of(cls, records: Iterable[Fresh[Any]]) -> "Freshness":
+        """Of several records the oldest check, the soonest next one, the latest change."""
+        records = list(records)
+        ages = [each.age for each in records if each.age is not None]
+        lifetimes = [
+            (each.next_check - each.checked_at).total_seconds()
+            for each in records
+            if each.next_check is not None and each.checked_at is not None
+        ]
+        changed = [each["changed_at"] for each in records]
+        known = len(ages) == len(records) and records
+        return cls(
+            max(ages) if known else None,
+            min(lifetimes) if known and len(lifetimes) == len(records) else None,
+            max(changed, default=None),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A body with what its headers say; `private` is for no cache that is shared."""
+
+    body: bytes
+    media_type: str = JSON
+    freshness: Freshness = Freshness()
+    private: bool = False
+    links: Sequence[str] = ()
+    status: int = 200
+    ranges: bool = False
+
+
+def of_record(record: Fresh[Any], *, private: bool = False) -> Answer:
+    """A record as JSON."""
+    body = to_json(record.record).encode()
+    return Answer(body, JSON, Freshness.of([record]), private)
+
+
+def listing(page: Page[Any], request: web.Request, *, private: bool = False) -> Answer:
+    """A part of a listing, with the link to the next one."""
+    items = ",".join([to_json(each.record) for each in page.items])
+    body = f'{{"items":[{items}],"next":{json_bytes(page.next).decode()}}}'.encode()
+    links = [next_link(request, page.next)] if page.next is not None else []
+    return Answer(body, JSON, Freshness.of(page.items), private, links)
+
+
+def next_link(request: web.Request, cursor: str) -> str:
+    """``Link: rel="next"``, with the other parameters as they were."""
+    return f'<{request.rel_url.update_query(after=cursor)}>; rel="next"'
+
+
+async def send(request: web.Request, answer: Answer) -> web.StreamResponse:
+    """The response: 200, 206, 304 or 416."""
+    compressed = (
+        hdrs.RANGE not in request.headers
+        and len(answer.body) >= _SMALL
+        and _takes_gzip(request.headers.get(hdrs.ACCEPT_ENCODING, ""))
+    )
+    etag = _etag(answer, compressed=compressed)
+    headers = {hdrs.ETAG: etag, hdrs.VARY: _VARY, **_freshness(answer)}
+    if answer.links:
+        headers[hdrs.LINK] = ", ".join(answer.links)
+    if answer.ranges:
+        headers[hdrs.ACCEPT_RANGES] = "bytes"
+    if _matches(request.headers.get(hdrs.IF_NONE_MATCH), etag):
+        return web.Response(status=304, headers=headers)
+    headers[hdrs.CONTENT_TYPE] = _content_type(answer.media_type)
+    headers["X-Content-Type-Options"] = "nosniff"
+    body = answer.body
+    status = answer.status
+    if answer.ranges and (asked := request.headers.get(hdrs.RANGE)) is not None:
+        part = _part(asked, len(body), request.headers.get(hdrs.IF_RANGE), etag)
+        if part is not None:
+            start, end = part
+            if start >= end:
+                return problem(
+                    416,
+                    f"Range: {asked} is outside of {len(body)} bytes",
+                    Content_Range=f"bytes */{len(body)}",
+                )
+            headers[hdrs.CONTENT_RANGE] = f"bytes {start}-{end - 1}/{len(body)}"
+            body, status = body[start:end], 206
+    if compressed:
+        headers[hdrs.CONTENT_ENCODING] = "gzip"
+        body = await asyncio.to_thread(_gzip, body) if len(body) > _LARGE else _gzip(body)
+    return web.Response(status=status, body=body, headers=headers)
+
+
+def _content_type(media_type: str) -> str:
+    return media_type if media_type.startswith(JSON) else f"{media_type}; charset=utf-8"
+
+
+def _gzip(body: bytes) -> bytes:
+    return isal_zlib.compress(body, 2, _GZIP)
+
+
+def _etag(answer: Answer, *, compressed: bool) -> str:
+    """Strong: one for each representation."""
+    name = blake2b(answer.body, digest_size=16, person=b"fetcher").hexdigest()
+    return f'"{name}{"-gzip" if compressed else ""}"'
+
+
+def _freshness(answer: Answer) -> dict[str, str]:
+    fresh = answer.freshness
+    headers: dict[str, str] = {}
+    scope = "private" if answer.private else "public"
+    if fresh.age is not None:
+        headers[hdrs.AGE] = str(int(fresh.age))
+    if fresh.age is not None and fresh.lifetime is not None:
+        lasts = max(0, int(fresh.lifetime))
+        headers[hdrs.CACHE_CONTROL] = f"{scope}, max-age={lasts}, must-revalidate"
+    else:
+        headers[hdrs.CACHE_CONTROL] = f"{scope}, no-cache"
+    if fresh.changed_at is not None:
+        changed = fresh.changed_at.astimezone(UTC).replace(microsecond=0)
+        headers[hdrs.LAST_MODIFIED] = format_datetime(changed, usegmt=True)
+    return headers
+
+
+def _matches(given: str | None, etag: str) -> bool:
+    """Whether one of ``If-None-Match`` is meant: https://www.rfc-editor.org/rfc/rfc9110#13.1.2"""
+    if given is None:
+        return False
+    return any(each[0] == "*" or each[1] == etag for each in _TAG.finditer(given))
+
+
+def _takes_gzip(accepted: str) -> bool:
+    for part in accepted.lower().split(","):
+        name, _, weight = part.partition(";")
+        if name.strip() in ("gzip", "*"):
+            found = re.fullmatch(r"\s*q\s*=\s*([01](?:\.\d{0,3})?)\s*", weight)
+            if not weight or (found and float(found[1]) > 0):
+                return True
+    return False
+
+
+def _part(asked: str, size: int, if_range: str | None, etag: str) -> tuple[int, int] | None:
+    """From where to where; None for the whole: one range only, and of this representation."""
+    found = _RANGE.fullmatch(asked.replace(" ", ""))
+    if found is None or (if_range is not None and if_range.strip() != etag):
+        return None
+    first, last = found.groups()
+    if first:
+        end = min(int(last) + 1, size) if last else size
+        return (int(first), end) if not last or int(last) >= int(first) else None
+    return (
+        (max(size - int(last), 0), size) if last and int(last) else (size, size) if last else None
+    )

@@ -1,0 +1,164 @@
+"""``/v1/targets`` and ``/v1/changes``: how fresh everything is, and what changed."""
+
+from contextlib import aclosing
+from typing import Any
+
+from fetcher.documents import Document, to_json
+from fetcher.models import TargetState
+from fetcher.reader import Changed
+from fetcher.store.states import target_document
+from fetcher.targets import parse_target
+from fetcher.web.answers import Answer, Freshness, next_link
+from fetcher.web.call import Absent, Call
+from fetcher.web.declare import ACCEPTED, Parameter, Route, boolean, integer, text
+from fetcher.web.github_routes import LIMIT
+
+__all__ = ["ROUTES"]
+
+_TARGET = Parameter("target", text(8192), "A target; its slashes may be escaped or not.")
+_NOT_SHOWN = ("cursor", "rhythm", "token")
+
+
+def _shown(state: TargetState, call: Call) -> bool:
+    return call.may or state.facts.get("private") is not True
+
+
+async def _targets(call: Call) -> Answer:
+    limit, after = call.values["limit"], call.values["after"]
+    now = call.reader.now()
+    async with aclosing(call.reader.targets(after, limit + 1)) as states:
+        found = [state async for state in states]
+    items = [_told(state, now) for state in found[:limit] if _shown(state, call)]
+    next_ = found[limit - 1].id if len(found) > limit else None
+    links = [next_link(call.request, next_)] if next_ is not None else []
+    body = to_json({"items": items, "next": next_})
+    return Answer(body.encode(), links=links, private=call.may)
+
+
+async def _target(call: Call) -> Answer:
+    state = await _known(call)
+    return Answer(to_json(_told(state, call.reader.now())).encode(), private=call.may)
+
+
+async def _refresh(call: Call) -> Answer:
+    state = await _known(call)
+    if call.poller is None or not await call.poller.poll_soon(state, full=call.values["full"]):
+        raise Absent(
+            f"nobody watches {state.key}, so nobody would poll it; "
+            f"`fetcher watch add {state.key}` has it watched"
+        )
+    body = to_json({"target": state.key, "status": "accepted"})
+    return Answer(body.encode(), status=202, private=True)
+
+
+async def _known(call: Call) -> TargetState:
+    target = parse_target(call.values["target"])
+    state = await call.reader.target_state(target.key)
+    if state is None or not _shown(state, call):
+        raise Absent(f"the target {target.key} is not known here")
+    return state
+
+
+def _told(state: TargetState, now: Any) -> Document:  # noqa: ANN401 - a time
+    document = target_document(state, now)
+    for name in _NOT_SHOWN:
+        document.pop(name, None)
+    error = state.failure.message if state.failure is not None else None
+    return {"target": state.key, "error": error, **document}
+
+
+async def _changes(call: Call) -> Answer:
+    limit, after = call.values["limit"], call.values["after"]
+    items: list[Document] = []
+    if after == "now":
+        cursor = await call.reader.cursor()
+    else:
+        cursor = after if after is not None else ""
+        async with aclosing(call.reader.changes(after)) as changes:
+            async for change in changes:
+                cursor = change.cursor
+                if call.may or not _hidden(change.record):
+                    items.append(change_document(change))
+                if len(items) == limit:
+                    break
+        cursor = cursor or await call.reader.beginning()
+    body = to_json({"items": items, "next": cursor})
+    links = [next_link(call.request, cursor)]
+    changed = max((each["changed_at"] for each in items), default=None)
+    return Answer(
+        body.encode(), freshness=Freshness(changed_at=changed), links=links, private=call.may
+    )
+
+
+def _hidden(record: Document) -> bool:
+    return bool(record.get("private") or record.get("draft"))
+
+
+def change_document(change: Changed) -> Document:
+    """A change as the API has it."""
+    return {
+        "cursor": change.cursor,
+        "_id": change.id,
+        "kind": change.kind,
+        "change": change.change,
+        "fields": list(change.fields),
+        "revision": change.revision,
+        "changed_at": change.changed_at,
+    }
+
+
+ROUTES = (
+    Route(
+        "GET",
+        "/v1/targets",
+        "listTargets",
+        "How every target stands, by id",
+        _targets,
+        (LIMIT, Parameter("after", text(8300), "The `next` of the part before.")),
+        {"application/json": "TargetList"},
+        "Freshness",
+    ),
+    Route(
+        "POST",
+        "/v1/targets/{target:.+}/refresh",
+        "refresh",
+        "Asks for a poll of a watched target now",
+        _refresh,
+        (
+            _TARGET,
+            Parameter("full", boolean(), "Ignore cursors and reconcile in full.", default=False),
+        ),
+        {"application/json": "Accepted"},
+        "Freshness",
+        status=ACCEPTED,
+        secured=True,
+    ),
+    Route(
+        "GET",
+        "/v1/targets/{target:.+}",
+        "target",
+        "How a target stands, by any name that it answers to",
+        _target,
+        (_TARGET,),
+        {"application/json": "Target"},
+        "Freshness",
+    ),
+    Route(
+        "GET",
+        "/v1/changes",
+        "changes",
+        "Records that changed since a cursor, each once at its latest state",
+        _changes,
+        (
+            Parameter("limit", integer(1, 1000), "How many items at most.", 100),
+            Parameter(
+                "after",
+                text(8192),
+                "A cursor: from there on; `now` gives only a cursor; without it from the "
+                "beginning. `next` is always there.",
+            ),
+        ),
+        {"application/json": "ChangeList"},
+        "Freshness",
+    ),
+)
