@@ -34,6 +34,7 @@ from fetcher.watches import Applied, apply_file
 from fetcher.web.access import Access
 from fetcher.web.api import Api
 from fetcher.web.app import serve
+from fetcher.web.stream import Hub
 from fetcher.web.webhooks import Webhooks
 
 __all__ = ["Daemon"]
@@ -185,7 +186,9 @@ class Daemon:
                 tokens = [token.get_secret_value()] if token is not None else []
                 access = Access(tokens, self._clock, self._metrics.wrong_token)
                 require = settings.api.require_token
-                api = Api(Reader(store, self._clock), access, require_token=require, poller=nudger)
+                reader = Reader(store, self._clock)
+                hub = Hub(reader, self._clock, self._log)
+                api = Api(reader, access, require_token=require, poller=nudger, hub=hub)
                 self.port = await stack.enter_async_context(
                     serve(
                         address,
@@ -195,6 +198,7 @@ class Daemon:
                         require_token=require,
                         log=self._log,
                         api=api,
+                        hub=hub,
                         webhooks=Webhooks(
                             settings.github.webhook_secrets,
                             nudger,

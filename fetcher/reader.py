@@ -83,6 +83,18 @@ class Changed:
     changed_at: datetime
     record: Document
 
+    def document(self) -> Document:
+        """The change without the record, as the API and the command have it."""
+        return {
+            "cursor": self.cursor,
+            "_id": self.id,
+            "kind": self.kind,
+            "change": self.change,
+            "fields": list(self.fields),
+            "revision": self.revision,
+            "changed_at": self.changed_at,
+        }
+
 
 class Reader:
     """Reads a store; see the module."""
@@ -319,6 +331,11 @@ class Reader:
         return datetime.fromtimestamp(self._clock.time(), UTC)
 
     # Changes
+
+    async def check(self, cursor: str | None) -> None:
+        """Raises `CursorGone` for a cursor that means nothing here."""
+        if cursor is not None:
+            feed_position(cursor, await self._name())
 
     async def beginning(self) -> str:
         """The cursor from which everything is a change."""

@@ -181,6 +181,7 @@ ROOMS: Mapping[str, set[str]] = {
         "fetcher.reader",
         "fetcher.store.states",
         "aiohttp",
+        "aiohttp_sse",
         "isal",
         "pydantic",
         "structlog",

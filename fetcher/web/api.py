@@ -14,6 +14,7 @@ from fetcher.web.call import Absent, Call, Poller
 from fetcher.web.declare import BadParameter, Route, read
 from fetcher.web.openapi import document, page
 from fetcher.web.problems import problem
+from fetcher.web.stream import Crowded, Hub
 
 __all__ = ["ROUTES", "Api"]
 
@@ -31,12 +32,19 @@ class Api:
     """Serves `ROUTES` from a reader."""
 
     def __init__(
-        self, reader: Reader, access: Access, *, require_token: bool, poller: Poller | None = None
+        self,
+        reader: Reader,
+        access: Access,
+        *,
+        require_token: bool,
+        poller: Poller | None = None,
+        hub: Hub | None = None,
     ) -> None:
         self._reader = reader
         self._access = access
         self._require = require_token
         self._poller = poller
+        self._hub = hub
 
     def add_to(self, app: web.Application) -> None:
         """Adds every route, and the description of all of them."""
@@ -72,16 +80,21 @@ class Api:
                 )
             try:
                 values = read(route, request)
-                call = Call(request, self._reader, values, may is True, self._poller)
-                answer: Answer = await route.handle(call)
+                call = Call(request, self._reader, values, may is True, self._poller, self._hub)
+                answer: Answer | web.StreamResponse = await route.handle(call)
             except (BadParameter, UsageError) as error:
                 return problem(400, f"{error}; {_MANUAL}")
             except CursorGone as error:
                 return problem(410, f"after: {error}; leave it out to begin again, and {_MANUAL}")
             except Absent as error:
                 return problem(404, str(error))
+            except Crowded:
+                text = "as many readers follow the changes as may; ask for parts of them"
+                return problem(503, text, Retry_After=_RETRY_SECONDS)
             except StoreError as error:
                 return problem(503, str(error), Retry_After=_RETRY_SECONDS)
+            if isinstance(answer, web.StreamResponse):
+                return answer
             if request.method == hdrs.METH_POST:
                 return web.Response(
                     status=answer.status,

@@ -22,6 +22,7 @@ from fetcher.metrics import Metrics
 from fetcher.web.access import Access
 from fetcher.web.api import Api
 from fetcher.web.problems import NO_STORE, problem, problems
+from fetcher.web.stream import Hub
 from fetcher.web.webhooks import PATH, Webhooks
 
 __all__ = ["Health", "serve"]
@@ -52,6 +53,7 @@ async def serve(
     log: FilteringBoundLogger,
     webhooks: Webhooks | None = None,
     api: Api | None = None,
+    hub: Hub | None = None,
 ) -> AsyncIterator[int]:
     """Serves until the block ends; gives the port. An empty host is every address.
 
@@ -103,6 +105,8 @@ async def serve(
             raise UsageError(f"api.listen {shown} cannot be taken: {why}") from error
         yield runner.addresses[0][1]
     finally:
+        if hub is not None:
+            await hub.close()
         await runner.cleanup()
 
 

@@ -8,6 +8,7 @@ from aiohttp import web
 
 from fetcher.models import TargetState
 from fetcher.reader import Reader
+from fetcher.web.stream import Hub
 
 __all__ = ["Absent", "Call", "Poller"]
 
@@ -33,3 +34,4 @@ class Call:
     values: Mapping[str, Any]
     may: bool
     poller: Poller | None = None
+    hub: Hub | None = None

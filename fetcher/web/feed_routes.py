@@ -3,9 +3,10 @@
 from contextlib import aclosing
 from typing import Any
 
+from aiohttp import web
+
 from fetcher.documents import Document, to_json
 from fetcher.models import TargetState
-from fetcher.reader import Changed
 from fetcher.store.states import target_document
 from fetcher.targets import parse_target
 from fetcher.web.answers import Answer, Freshness, next_link
@@ -16,6 +17,7 @@ from fetcher.web.github_routes import LIMIT
 __all__ = ["ROUTES"]
 
 _TARGET = Parameter("target", text(8192), "A target; its slashes may be escaped or not.")
+_STREAM = "text/event-stream"
 _NOT_SHOWN = ("cursor", "rhythm", "token")
 
 
@@ -67,8 +69,11 @@ def _told(state: TargetState, now: Any) -> Document:  # noqa: ANN401 - a time
     return {"target": state.key, "error": error, **document}
 
 
-async def _changes(call: Call) -> Answer:
+async def _changes(call: Call) -> Answer | web.StreamResponse:
     limit, after = call.values["limit"], call.values["after"]
+    if _STREAM in call.request.headers.get("Accept", "") and call.hub is not None:
+        last = call.request.headers.get("Last-Event-ID")
+        return await call.hub.stream(call.request, last or after, may=call.may)
     items: list[Document] = []
     if after == "now":
         cursor = await call.reader.cursor()
@@ -78,7 +83,7 @@ async def _changes(call: Call) -> Answer:
             async for change in changes:
                 cursor = change.cursor
                 if call.may or not _hidden(change.record):
-                    items.append(change_document(change))
+                    items.append(change.document())
                 if len(items) == limit:
                     break
         cursor = cursor or await call.reader.beginning()
@@ -92,19 +97,6 @@ async def _changes(call: Call) -> Answer:
 
 def _hidden(record: Document) -> bool:
     return bool(record.get("private") or record.get("draft"))
-
-
-def change_document(change: Changed) -> Document:
-    """A change as the API has it."""
-    return {
-        "cursor": change.cursor,
-        "_id": change.id,
-        "kind": change.kind,
-        "change": change.change,
-        "fields": list(change.fields),
-        "revision": change.revision,
-        "changed_at": change.changed_at,
-    }
 
 
 ROUTES = (
@@ -158,7 +150,7 @@ ROUTES = (
                 "beginning. `next` is always there.",
             ),
         ),
-        {"application/json": "ChangeList"},
+        {"application/json": "ChangeList", _STREAM: "Text"},
         "Freshness",
     ),
 )

@@ -19,6 +19,7 @@ from fetcher.reader import Reader
 from fetcher.web.access import Access
 from fetcher.web.api import ROUTES, Api
 from fetcher.web.app import serve
+from fetcher.web.stream import Hub
 from tests.clock import FakeClock
 from tests.shelf import FACTS, NOW, PLAIN, Shelf, shelf
 from tests.store.build import KEY, T0, batch, release, sequence
@@ -26,7 +27,7 @@ from tests.stores import store_url
 from tests.web.test_app import Doctor
 from tests.world import SILENT
 
-__all__ = ["shelf", "store_url"]
+__all__ = ["TOKEN", "Client", "client", "shelf", "store_url"]
 
 REPO = "/v1/github/virtool/virtool"
 TOKEN = {"Authorization": "Bearer s3cret"}
@@ -54,6 +55,7 @@ class Client:
         self.asked = Asked()
         self.failures = 0
         self.clock = FakeClock()
+        self.hub = Hub(shelf.reader, self.clock, SILENT)
 
     async def ask(
         self, path: str, method: str = "GET", **headers: str
@@ -87,7 +89,8 @@ async def serving(shelf: Shelf, *, require: bool = False) -> AsyncIterator[Clien
             client.failures += 1
 
         access = Access(["other", "s3cret"], client.clock, failed)
-        api = Api(shelf.reader, access, require_token=require, poller=client.asked)
+        client.hub = Hub(shelf.reader, client.clock, SILENT)
+        api = Api(shelf.reader, access, require_token=require, poller=client.asked, hub=client.hub)
         async with serve(
             ("127.0.0.1", 0),
             Doctor(),
@@ -96,6 +99,7 @@ async def serving(shelf: Shelf, *, require: bool = False) -> AsyncIterator[Clien
             require_token=require,
             log=SILENT,
             api=api,
+            hub=client.hub,
         ) as port:
             client.base = f"http://127.0.0.1:{port}"
             yield client
