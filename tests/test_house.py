@@ -203,6 +203,7 @@ ROOMS: Mapping[str, set[str]] = {
         "fetcher.download",
         "fetcher.gate",
         "fetcher.log",
+        "fetcher.reader",
         "fetcher.refresh",
         "fetcher.service",
         "fetcher.standing",

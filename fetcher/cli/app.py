@@ -272,6 +272,45 @@ def diff(
 
 
 @app.command()
+def changes(
+    after: Annotated[
+        str | None,
+        typer.Option(
+            metavar="CURSOR|now", help="What changed behind a cursor; default: everything."
+        ),
+    ] = None,
+    follow: Annotated[
+        bool, typer.Option("--follow", help="Go on with what changes from then on.")
+    ] = False,
+    format_: FormatOption = None,
+    config: ConfigOption = None,
+    store: StoreOption = None,
+    quiet: QuietOption = False,
+    log_format: LogFormatOption = "console",
+    log_level: LogLevelOption = "error",
+) -> None:
+    """List the records that were added, changed or withdrawn, each at its latest state."""
+    with guarded():
+        from fetcher.cli.changes import changes as list_changes
+        from fetcher.cli.reading import reading
+        from fetcher.clock import SystemClock
+
+        how = choose_format(format_)
+        common = Common(config, store, quiet, log_format, log_level)
+        clock = SystemClock()
+        raise typer.Exit(
+            run(
+                reading(
+                    common,
+                    lambda opened: list_changes(
+                        opened, after, how, sys.stdout, clock, follow=follow
+                    ),
+                )
+            )
+        )
+
+
+@app.command()
 def status(
     format_: FormatOption = None,
     config: ConfigOption = None,

@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal, NoReturn
 import typer
 
 from fetcher.cli.render import Format
-from fetcher.errors import FetcherError, StoreError, UsageError
+from fetcher.errors import CursorGone, FetcherError, StoreError, UsageError
 
 __all__ = [
     "Common",
@@ -89,6 +89,8 @@ def guarded() -> Iterator[None]:
     """Turns errors into sentences and exit codes; no traceback reaches a user."""
     try:
         yield
+    except CursorGone as error:
+        fail(2, f"--after: {error}; leave it out to begin again")
     except UsageError as error:
         fail(2, str(error))
     except StoreError as error:

@@ -1,6 +1,7 @@
 """``fetcher run`` read by others while it polls: over HTTP, and by the library."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
@@ -72,3 +73,30 @@ async def test_what_is_polled_is_read(daemons: Daemons) -> None:
             later = [each async for each in reader.changes(end)]
             assert [each.id for each in later] == [release["_id"]]
         await stop(process)
+
+
+async def test_changes_on_the_command_line(cli: Cli) -> None:
+    """From the beginning, from a cursor, and on and on."""
+    await cli("fetch", f"github:{REPOSITORY}", "--format", "json")
+    everything = await cli("changes", "--format", "json")
+    items = everything.json["items"]
+    assert {each["change"] for each in items} == {"added"}
+    cursor = everything.json["next"]
+    assert items[-1]["cursor"] == cursor
+    assert (await cli("changes", "--after", cursor, "--format", "ndjson")).out == b""
+    follower = await cli.start("changes", "--after", "now", "--follow", "--format", "ndjson")
+    try:
+        assert follower.stdout is not None
+        line = asyncio.create_task(follower.stdout.readline())
+        while not line.done():
+            cli.upstream.github.add_release(REPOSITORY, f"w{len(cli.upstream.log)}", body="x")
+            await cli("fetch", f"github:{REPOSITORY}", "--force", "--format", "json")
+        assert json.loads(line.result())["change"] == "added"
+    finally:
+        follower.terminate()
+        await follower.communicate()
+    table = await cli("changes", "--after", cursor, "--format", "table")
+    assert b"added" in table.out
+    assert "--after " in table.err
+    for wrong in (["--after", "nonsense"], ["--follow", "--format", "json"]):
+        assert (await cli("changes", *wrong)).code == 2
