@@ -13,7 +13,7 @@ from fetcher.documents import from_json, json_bytes
 from fetcher.errors import CursorGone, UsageError
 from fetcher.store.protocol import Position, Scalar
 
-__all__ = ["feed_cursor", "feed_position", "page_cursor", "page_place"]
+__all__ = ["feed_cursor", "feed_position", "page_cursor", "page_place", "reaches"]
 
 _TOO_LONG = 8192
 
@@ -61,6 +61,13 @@ def feed_position(text: str, store: str) -> dict[str, tuple[int, int]]:
             if (position := _position(places)) is not None:
                 return position
     raise CursorGone("the cursor cannot be read")
+
+
+def reaches(one: str, other: str, store: str) -> bool:
+    """Whether a reader at one cursor has come as far as another: nothing before it is news."""
+    here = feed_position(one, store)
+    there = feed_position(other, store)
+    return all(here.get(account, (0, 0)) >= place for account, place in there.items())
 
 
 def _position(places: Mapping[str, Any]) -> dict[str, tuple[int, int]] | None:

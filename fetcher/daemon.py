@@ -16,6 +16,7 @@ from fetcher.accounts import Account, homes_of, open_accounts
 from fetcher.config import Settings
 from fetcher.errors import FetcherError, SettingsError, StoreError
 from fetcher.gate import GRAPHQL, REST
+from fetcher.keeper import Keeper
 from fetcher.metrics import Metrics
 from fetcher.models import Clock
 from fetcher.moves import Mover
@@ -181,6 +182,7 @@ class Daemon:
             homes = homes_of(settings)
             self._mover = Mover(store, homes, self._clock, self._log, self._wake)
             nudger = Nudger(store, self._shield, self._log, self._wake)
+            timetable = Timetable(settings, self._uniform)
             if (address := settings.api.address) is not None:
                 token = settings.api.token
                 tokens = [token.get_secret_value()] if token is not None else []
@@ -188,7 +190,17 @@ class Daemon:
                 require = settings.api.require_token
                 reader = Reader(store, self._clock)
                 hub = Hub(reader, self._clock, self._log)
-                api = Api(reader, access, require_token=require, poller=nudger, hub=hub)
+                keeper = Keeper(
+                    store,
+                    self._shield,
+                    self._mover.home,
+                    timetable.every,
+                    settings.service.min_interval,
+                    self._wake,
+                )
+                api = Api(
+                    reader, access, require_token=require, poller=nudger, hub=hub, watcher=keeper
+                )
                 self.port = await stack.enter_async_context(
                     serve(
                         address,
@@ -208,7 +220,6 @@ class Daemon:
                     )
                 )
             stack.callback(self._notifier.close)
-            timetable = Timetable(settings, self._uniform)
             await self._apply(store, settings, timetable)
             owner = owner_name()
             self._leaders = {

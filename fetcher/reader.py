@@ -21,7 +21,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final, Generic, Literal, Self, TypeAlias, TypeVar, cast
 
 from fetcher.clock import SystemClock
-from fetcher.cursors import feed_cursor, feed_position, page_cursor, page_place
+from fetcher.cursors import feed_cursor, feed_position, page_cursor, page_place, reaches
 from fetcher.databases import SUMMARY_DATABASES
 from fetcher.documents import Document, Kind, Release, Sequence, Summary, Tag, Taxon
 from fetcher.errors import UsageError
@@ -336,6 +336,10 @@ class Reader:
         """Raises `CursorGone` for a cursor that means nothing here."""
         if cursor is not None:
             feed_position(cursor, await self._name())
+
+    async def reaches(self, one: str, other: str) -> bool:
+        """Whether a reader at one cursor has come as far as another."""
+        return reaches(one, other, await self._name())
 
     async def beginning(self) -> str:
         """The cursor from which everything is a change."""

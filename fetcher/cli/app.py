@@ -388,6 +388,27 @@ def watch_list(
 
 
 @app.command()
+def forget(
+    targets: TargetsArgument,
+    purge: Annotated[
+        bool,
+        typer.Option(
+            "--purge", help="Its records go, too, but for those to which another target leads."
+        ),
+    ] = False,
+    config: ConfigOption = None,
+    store: StoreOption = None,
+    quiet: QuietOption = False,
+) -> None:
+    """Watch targets no longer, and with --purge drop their records."""
+    with guarded():
+        from fetcher.cli.watch import forget as forget_targets
+
+        common = Common(config, store, quiet, "console", "error")
+        raise typer.Exit(run(forget_targets(targets, common, purge=purge)))
+
+
+@app.command()
 def check(
     format_: FormatOption = None,
     config: ConfigOption = None,

@@ -14,7 +14,9 @@ from fetcher.clock import SystemClock
 from fetcher.config import load_settings, parse_every
 from fetcher.documents import to_json
 from fetcher.errors import Mistake, SettingsError, TargetError
+from fetcher.keeper import Keeper
 from fetcher.models import Every, Watch
+from fetcher.shield import Shield
 from fetcher.standing import away
 from fetcher.store import open_store
 from fetcher.store.protocol import ReadStore
@@ -22,7 +24,7 @@ from fetcher.targets import Target, parse_targets
 from fetcher.timetable import Timetable
 from fetcher.watches import wish_by_hand
 
-__all__ = ["list_watches", "wish"]
+__all__ = ["forget", "list_watches", "wish"]
 
 
 async def wish(targets: Sequence[str], every: str | None, common: Common) -> int:
@@ -59,6 +61,38 @@ async def wish(targets: Sequence[str], every: str | None, common: Common) -> int
         elif not common.quiet:
             told = f"watched, every {every}" if every is not None else "no longer watched"
             say(f"{target.key}: {told}")
+    return code
+
+
+async def forget(targets: Sequence[str], common: Common, *, purge: bool) -> int:
+    """Watches targets no longer, by hand or by the file; with `purge` their records go."""
+    overrides = {"store.url": common.store} if common.store else {}
+    settings = load_settings(common.config, os.environ, Path.cwd(), overrides)
+    wanted = _parsed(targets)
+    timetable = Timetable(settings, random.uniform)
+    homes = homes_of(settings)
+    failed: list[BaseException] = []
+    shield = Shield(failed.append)
+    code = 0
+    async with await open_store(settings.store.url, clock=SystemClock()) as store:
+        keeper = Keeper(
+            store,
+            shield,
+            lambda target: homes.of(target, frozenset()),
+            timetable.every,
+            settings.service.min_interval,
+        )
+        for target in wanted:
+            found = await keeper.forget(target, purge=purge)
+            if found is None:
+                say(f"fetcher: {target.key} is not known")
+                code = 1
+                continue
+            if found.in_file:
+                say(f"{found.key}: the settings file names it; the next start watches it again")
+            if not common.quiet:
+                gone = f", {found.purged:,} records gone" if purge else ""
+                say(f"{found.key}: forgotten{gone}")
     return code
 
 

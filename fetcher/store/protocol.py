@@ -338,6 +338,14 @@ class WriteStore(ReadStore, Protocol):
         """Sets what one side wishes of some targets; a target not yet known is due at once."""
         ...
 
+    async def purge(self, id_: str, key: str) -> int:
+        """Takes a target away, and the records to which no other one leads.
+
+        Gives how many of them went. The feed of changes does not tell of them: they are not
+        withdrawn, they were never here.
+        """
+        ...
+
     # Requests to a leader
 
     async def ask(self, request: PollRequest) -> None:

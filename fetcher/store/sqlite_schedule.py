@@ -9,7 +9,7 @@ from typing import Final
 from fetcher.documents import from_json, json_bytes
 from fetcher.errors import LeaseLost
 from fetcher.models import Failure, Lease, PollRequest, PollResult, TargetState, Wish
-from fetcher.store.protocol import Side
+from fetcher.store.protocol import COLLECTIONS, Side
 from fetcher.store.sqlite_leases import SqliteLeases
 from fetcher.store.sqlite_reader import STATE, marks, request_of, some, state_of
 from fetcher.store.sqlite_schema import from_milliseconds, milliseconds
@@ -205,6 +205,38 @@ class SqliteSchedule(SqliteLeases):
             )
 
         await self._transaction(body)
+
+    async def purge(self, id_: str, key: str) -> int:
+        """See `WriteStore`."""
+
+        async def body() -> int:
+            purged = 0
+            for kind, table in COLLECTIONS.items():
+                mine = "SELECT _id FROM record_targets WHERE target = ?1 AND kind = ?2"
+                shared = (
+                    "SELECT _id FROM record_targets AS mine WHERE target = ?1 AND kind = ?2 AND "
+                    "EXISTS (SELECT 1 FROM record_targets AS other WHERE other.kind = ?2 AND "
+                    "other._id = mine._id AND other.target <> ?1)"
+                )
+                await self._writer.execute(
+                    f"UPDATE {table} SET document = json_set(document, '$.targets', (SELECT "
+                    "json_group_array(value) FROM json_each(document, '$.targets') "
+                    f"WHERE value <> ?1)) WHERE _id IN ({shared})",
+                    (key, kind),
+                )
+                gone = await self._writer.execute(
+                    f"DELETE FROM {table} WHERE _id IN ({mine}) AND _id NOT IN ({shared})",
+                    (key, kind),
+                )
+                purged += gone.rowcount
+                await self._writer.execute(
+                    "DELETE FROM record_targets WHERE target = ?1 AND kind = ?2", (key, kind)
+                )
+            for table in ("targets", "target_names"):
+                await self._writer.execute(f"DELETE FROM {table} WHERE _id = ?", (id_,))
+            return purged
+
+        return await self._transaction(body)
 
     # Requests
 

@@ -10,7 +10,7 @@ from fetcher.reader import Reader
 from fetcher.web import feed_routes, github_routes, ncbi_routes
 from fetcher.web.access import Access
 from fetcher.web.answers import Answer, send
-from fetcher.web.call import Absent, Call, Poller
+from fetcher.web.call import Absent, Call, Poller, Watcher
 from fetcher.web.declare import BadParameter, Route, read
 from fetcher.web.openapi import document, page
 from fetcher.web.problems import problem
@@ -39,12 +39,14 @@ class Api:
         require_token: bool,
         poller: Poller | None = None,
         hub: Hub | None = None,
+        watcher: Watcher | None = None,
     ) -> None:
         self._reader = reader
         self._access = access
         self._require = require_token
         self._poller = poller
         self._hub = hub
+        self._watcher = watcher
 
     def add_to(self, app: web.Application) -> None:
         """Adds every route, and the description of all of them."""
@@ -80,7 +82,15 @@ class Api:
                 )
             try:
                 values = read(route, request)
-                call = Call(request, self._reader, values, may is True, self._poller, self._hub)
+                call = Call(
+                    request,
+                    self._reader,
+                    values,
+                    may is True,
+                    self._poller,
+                    self._hub,
+                    self._watcher,
+                )
                 answer: Answer | web.StreamResponse = await route.handle(call)
             except (BadParameter, UsageError) as error:
                 return problem(400, f"{error}; {_MANUAL}")
@@ -95,13 +105,11 @@ class Api:
                 return problem(503, str(error), Retry_After=_RETRY_SECONDS)
             if isinstance(answer, web.StreamResponse):
                 return answer
-            if request.method == hdrs.METH_POST:
-                return web.Response(
-                    status=answer.status,
-                    body=answer.body,
-                    content_type=answer.media_type,
-                    headers={hdrs.CACHE_CONTROL: "no-store"},
-                )
+            if request.method not in (hdrs.METH_GET, hdrs.METH_HEAD):
+                headers = {hdrs.CACHE_CONTROL: "no-store"}
+                if answer.body:
+                    headers[hdrs.CONTENT_TYPE] = answer.media_type
+                return web.Response(status=answer.status, body=answer.body, headers=headers)
             return await send(request, answer)
 
         return handler

@@ -8,9 +8,10 @@ from aiohttp import web
 
 from fetcher.models import TargetState
 from fetcher.reader import Reader
+from fetcher.targets import Target
 from fetcher.web.stream import Hub
 
-__all__ = ["Absent", "Call", "Poller"]
+__all__ = ["Absent", "Call", "Poller", "Watcher"]
 
 
 class Absent(Exception):
@@ -25,6 +26,18 @@ class Poller(Protocol):
         ...
 
 
+class Watcher(Protocol):
+    """Who has targets watched and forgotten."""
+
+    async def watch(self, target: Target, every: str) -> TargetState:
+        """From now on, so often."""
+        ...
+
+    async def forget(self, target: Target, *, purge: bool) -> object | None:
+        """No longer; None where it is not known."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Call:
     """One request: `values` are its parameters, `may` says that it brought a right token."""
@@ -35,3 +48,4 @@ class Call:
     may: bool
     poller: Poller | None = None
     hub: Hub | None = None
+    watcher: Watcher | None = None

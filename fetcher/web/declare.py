@@ -66,10 +66,10 @@ class Route:
     """One path and method, what it takes and what it gives.
 
     `path` is as aiohttp has it. `answers` has the names of schemas by media type. `secured`: a
-    token is needed whatever the settings say.
+    token is needed whatever the settings say. `body` is the schema of what a PUT brings.
     """
 
-    method: Literal["GET", "POST"]
+    method: Literal["GET", "POST", "PUT", "DELETE"]
     path: str
     name: str
     summary: str
@@ -79,6 +79,7 @@ class Route:
     tag: str = ""
     status: str = "200"
     secured: bool = False
+    body: Mapping[str, Any] | None = None
 
     @property
     def plain_path(self) -> str:

@@ -5,13 +5,13 @@ from typing import Any
 
 from aiohttp import web
 
-from fetcher.documents import Document, to_json
+from fetcher.documents import Document, from_json, to_json
 from fetcher.models import TargetState
 from fetcher.store.states import target_document
 from fetcher.targets import parse_target
 from fetcher.web.answers import Answer, Freshness, next_link
 from fetcher.web.call import Absent, Call
-from fetcher.web.declare import ACCEPTED, Parameter, Route, boolean, integer, text
+from fetcher.web.declare import ACCEPTED, BadParameter, Parameter, Route, boolean, integer, text
 from fetcher.web.github_routes import LIMIT
 
 __all__ = ["ROUTES"]
@@ -51,6 +51,41 @@ async def _refresh(call: Call) -> Answer:
         )
     body = to_json({"target": state.key, "status": "accepted"})
     return Answer(body.encode(), status=202, private=True)
+
+
+async def _watch(call: Call) -> Answer:
+    every = _every(await call.request.read())
+    target = parse_target(call.values["target"])
+    if call.watcher is None:
+        raise Absent("nothing polls here, so nothing can be watched")
+    state = await call.watcher.watch(target, every)
+    return Answer(to_json(_told(state, call.reader.now())).encode())
+
+
+def _every(body: bytes) -> str:
+    """What a PUT wishes: `auto` where it says nothing."""
+    if not body.strip():
+        return "auto"
+    try:
+        wish = from_json(body)
+    except ValueError:
+        raise BadParameter("body", "it is no JSON") from None
+    match wish:
+        case {"every": str(every), **others} if not others:
+            return every
+        case {} if wish == {}:
+            return "auto"
+    raise BadParameter("body", 'write {"every": "15m"} or {"every": "auto"}')
+
+
+async def _forget(call: Call) -> Answer:
+    target = parse_target(call.values["target"])
+    found = None
+    if call.watcher is not None:
+        found = await call.watcher.forget(target, purge=call.values["purge"])
+    if found is None:
+        raise Absent(f"the target {target.key} is not known here")
+    return Answer(b"", status=204)
 
 
 async def _known(call: Call) -> TargetState:
@@ -123,6 +158,47 @@ ROUTES = (
         {"application/json": "Accepted"},
         "Freshness",
         status=ACCEPTED,
+        secured=True,
+    ),
+    Route(
+        "PUT",
+        "/v1/targets/{target:.+}",
+        "watch",
+        "Watches a target from now on, or changes how often it is polled",
+        _watch,
+        (_TARGET,),
+        {"application/json": "Target"},
+        "Freshness",
+        secured=True,
+        body={
+            "type": "object",
+            "properties": {
+                "every": {
+                    "type": "string",
+                    "description": "A duration such as `15m`, or `auto`.",
+                    "default": "auto",
+                }
+            },
+        },
+    ),
+    Route(
+        "DELETE",
+        "/v1/targets/{target:.+}",
+        "forget",
+        "Watches a target no longer",
+        _forget,
+        (
+            _TARGET,
+            Parameter(
+                "purge",
+                boolean(),
+                "Its records go, too, but for those to which another target leads.",
+                default=False,
+            ),
+        ),
+        {},
+        "Freshness",
+        status="204",
         secured=True,
     ),
     Route(

@@ -75,7 +75,9 @@ def _paths(routes: Sequence[Route]) -> dict[str, dict[str, Any]]:
 
 def _operation(route: Route) -> dict[str, Any]:
     content = {media: {"schema": {"$ref": _REF + name}} for media, name in route.answers.items()}
-    answers: dict[str, Any] = {route.status: {"description": route.summary, "content": content}}
+    answers: dict[str, Any] = {route.status: {"description": route.summary}}
+    if content:
+        answers[route.status]["content"] = content
     if route.method == "GET":
         answers[route.status]["headers"] = {
             name: {"description": text, "schema": _TEXT} for name, text in _HEADERS.items()
@@ -93,6 +95,8 @@ def _operation(route: Route) -> dict[str, Any]:
         "parameters": [_parameter(route, each) for each in route.parameters],
         "responses": dict(sorted(answers.items())),
     }
+    if route.body is not None:
+        operation["requestBody"] = {"content": {"application/json": {"schema": route.body}}}
     if route.secured:
         operation["security"] = [{"token": []}]
     return operation

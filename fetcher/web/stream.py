@@ -145,9 +145,13 @@ class Hub:
                         async for block in blocks:
                             cursor = block.cursor
                             await self._send(response, block, may=may)
+                    caught_up = cursor
                     while not (seat.lost and seat.queue.empty()):
                         block = await seat.queue.get()
-                        cursor = block.cursor
+                        # The first ones may have come by both ways.
+                        if caught_up and await self._reader.reaches(caught_up, block.cursor):
+                            continue
+                        caught_up, cursor = None, block.cursor
                         await self._send(response, block, may=may)
 
     async def _send(self, response: EventSourceResponse, block: _Block, *, may: bool) -> None:

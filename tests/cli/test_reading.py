@@ -100,3 +100,20 @@ async def test_changes_on_the_command_line(cli: Cli) -> None:
     assert "--after " in table.err
     for wrong in (["--after", "nonsense"], ["--follow", "--format", "json"]):
         assert (await cli("changes", *wrong)).code == 2
+
+
+async def test_a_target_is_forgotten(cli: Cli) -> None:
+    """No longer watched; with --purge its records go, and nothing of others."""
+    other = "github:stellarcarbon/sorocarbon"
+    await cli("fetch", f"github:{REPOSITORY}", other, "--format", "json")
+    await cli("watch", "add", f"github:{REPOSITORY}")
+    assert (await cli("forget", f"github:{REPOSITORY}")).code == 0
+    assert (await cli("watch", "list", "--format", "json")).json["items"] == []
+    assert (await cli("list", f"github:{REPOSITORY}", "--format", "ndjson")).lines
+    gone = await cli("forget", f"github:{REPOSITORY}", "--purge")
+    assert "records gone" in gone.err
+    kept = (await cli("list", "releases", "--format", "ndjson")).lines
+    assert kept
+    assert {key for each in kept for key in each["targets"]} == {other}
+    again = await cli("forget", f"github:{REPOSITORY}")
+    assert (again.code, "is not known" in again.err) == (1, True)

@@ -13,9 +13,12 @@ import pytest
 from isal import isal_zlib
 from yarl import URL
 
+from fetcher.keeper import Keeper
 from fetcher.metrics import Metrics
 from fetcher.models import TargetState, Wish
 from fetcher.reader import Reader
+from fetcher.shield import Shield
+from fetcher.store import Query
 from fetcher.web.access import Access
 from fetcher.web.api import ROUTES, Api
 from fetcher.web.app import serve
@@ -89,8 +92,18 @@ async def serving(shelf: Shelf, *, require: bool = False) -> AsyncIterator[Clien
             client.failures += 1
 
         access = Access(["other", "s3cret"], client.clock, failed)
+        keeper = Keeper(
+            shelf.store, Shield(lambda error: None), lambda target: "a", lambda state: 60.0, 60.0
+        )
         client.hub = Hub(shelf.reader, client.clock, SILENT)
-        api = Api(shelf.reader, access, require_token=require, poller=client.asked, hub=client.hub)
+        api = Api(
+            shelf.reader,
+            access,
+            require_token=require,
+            poller=client.asked,
+            hub=client.hub,
+            watcher=keeper,
+        )
         async with serve(
             ("127.0.0.1", 0),
             Doctor(),
@@ -374,6 +387,42 @@ async def test_targets_and_refresh(client: Client) -> None:
     assert json.loads(body)["target"] == "github:virtool/virtool"
     assert client.asked.of[-1] == ("github:virtool/virtool", True)
     assert (await client.problem("/v1/targets/no%2Fbody"))[0] == 404
+
+
+async def test_a_target_is_watched_and_forgotten(client: Client) -> None:
+    """By those with a token; its records go if that is wished, but for what others lead to."""
+    path = "/v1/targets/github:virtool%2Fvirtool"
+    assert (await client.problem(path, "PUT"))[0] == 401
+    assert (await client.problem(path, "DELETE"))[0] == 401
+
+    async def put(body: bytes | None) -> tuple[int, Any]:
+        url = URL(client.base + path, encoded=True)
+        async with client.session.put(url, data=body, headers=TOKEN) as answer:
+            return answer.status, json.loads(await answer.read())
+
+    status, told = await put(b'{"every": "15m"}')
+    assert (status, told["watched"], told["every"]) == (200, True, 900.0)
+    assert told["target"] == "github:virtool/virtool"
+    assert (await put(b""))[1]["every"] == "auto"
+    for bad in (b'{"every": "1s"}', b'{"every": "soon"}', b'{"often": 1}', b"[", b"[1]"):
+        status, told = await put(bad)
+        assert status == 400
+        assert "every" in told["detail"] or "JSON" in told["detail"]
+    answer, body = await client.ask(path, "DELETE", **TOKEN)
+    assert (answer.status, body) == (204, b"")
+    assert (await client.json(path))["watched"] is False
+    shared = batch(release(3, **PLAIN), target="github:other/target", at=NOW)
+    await client.shelf.write(shared)
+    answer, _ = await client.ask(f"{path}?purge=true", "DELETE", **TOKEN)
+    assert answer.status == 204
+    assert (await client.problem(path))[0] == 404
+    assert (await client.problem(path, "DELETE", **TOKEN))[0] == 404
+    left = [each async for each in client.shelf.store.records(Query("release"))]
+    assert [(each["_id"], each["targets"]) for each in left] == [
+        ("github:7:3", ["github:other/target"])
+    ]
+    status, _ = await put(b'{"every": "1h"}')
+    assert status == 200
 
 
 async def test_pages_of_targets(client: Client) -> None:

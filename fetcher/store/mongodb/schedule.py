@@ -15,7 +15,7 @@ from fetcher.models import Failure, Lease, PollRequest, PollResult, TargetState,
 from fetcher.store.mongodb.errors import DUPLICATE, mapped, translate_write
 from fetcher.store.mongodb.leases import MongoLeases
 from fetcher.store.mongodb.reader import some, state_of
-from fetcher.store.protocol import Side
+from fetcher.store.protocol import COLLECTIONS, Side
 from fetcher.store.states import (
     advances,
     passing,
@@ -188,6 +188,20 @@ class MongoSchedule(MongoLeases):
             writes.append(UpdateMany(gone, {"$set": {"watch.account": None}}))
         with mapped(self._where):
             await self._database["targets"].bulk_write(writes, ordered=True)
+
+    async def purge(self, id_: str, key: str) -> int:
+        """See `WriteStore`."""
+        purged = 0
+        with mapped(self._where):
+            # The target last: a crash in between leaves it to be purged again.
+            for name in COLLECTIONS.values():
+                gone = await self._database[name].delete_many({"targets": [key]})
+                purged += gone.deleted_count
+                await self._database[name].update_many(
+                    {"targets": key}, {"$pull": {"targets": key}}
+                )
+            await self._database["targets"].delete_one({"_id": id_})
+        return purged
 
     # Requests
 
