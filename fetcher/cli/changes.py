@@ -15,7 +15,7 @@ __all__ = ["changes"]
 
 _PAUSE: Final = 0.5
 _ROWS: Final = 200
-_HEADINGS: Final = ("CHANGED", "CHANGE", "RECORD", "REVISION", "FIELDS")
+_HEADINGS: Final = ("AT", "CHANGE", "RECORD", "REVISION", "FIELDS")
 
 
 async def changes(

@@ -423,6 +423,9 @@ async def test_a_target_is_watched_and_forgotten(client: Client) -> None:
     ]
     status, _ = await put(b'{"every": "1h"}')
     assert status == 200
+    path = "/v1/targets/ncbi:nuccore%3Ftxid1%5BOrganism%3Aexp%5D%20AND%20a%2Fb"
+    assert (await put(b""))[1]["target"] == "ncbi:nuccore?txid1[Organism:exp] AND a/b"
+    assert (await client.json(path))["watched"] is True
 
 
 async def test_pages_of_targets(client: Client) -> None:
