@@ -35,6 +35,7 @@ from fetcher.watches import Applied, apply_file
 from fetcher.web.access import Access
 from fetcher.web.api import Api
 from fetcher.web.app import serve
+from fetcher.web.pages import Pages
 from fetcher.web.stream import Hub
 from fetcher.web.webhooks import Webhooks
 
@@ -211,6 +212,7 @@ class Daemon:
                         log=self._log,
                         api=api,
                         hub=hub,
+                        pages=Pages(reader, access, self, require_token=require),
                         webhooks=Webhooks(
                             settings.github.webhook_secrets,
                             nudger,

@@ -25,8 +25,9 @@ from fetcher.cursors import feed_cursor, feed_position, page_cursor, page_place,
 from fetcher.databases import SUMMARY_DATABASES
 from fetcher.documents import Document, Kind, Release, Sequence, Summary, Tag, Taxon
 from fetcher.errors import UsageError
-from fetcher.models import ChangeKind, Clock, TargetState
+from fetcher.models import AccountState, ChangeKind, Clock, TargetState
 from fetcher.store import Query, ReadStore, open_store
+from fetcher.store.protocol import COLLECTIONS
 from fetcher.targets import Target, parse_target
 
 if TYPE_CHECKING:
@@ -350,6 +351,24 @@ class Reader:
         accounts = await self._store.accounts()
         position = {each.account: (each.token, each.watermark) for each in accounts}
         return feed_cursor(await self._name(), position)
+
+    async def recent(self, limit: int) -> list[Changed]:
+        """What changed last, newest first, without cursors."""
+        return [_changed("", each) for each in await self._store.recent(limit)]
+
+    async def accounts(self) -> list[AccountState]:
+        """The accounts on which targets are polled."""
+        return list(await self._store.accounts())
+
+    async def of_target(self, key: str, limit: int) -> list[Document]:
+        """The first records of a target (its canonical key), withdrawn ones included."""
+        found: list[Document] = []
+        for kind in COLLECTIONS:
+            query = Query(kind, key, newest_first=True, limit=limit - len(found))
+            if len(found) < limit:
+                async with aclosing(self._store.records(query, whole=False)) as documents:
+                    found += [document async for document in documents]
+        return found
 
     async def changes(self, after: str | None = None) -> AsyncGenerator[Changed, None]:
         """Records that changed since a cursor, each at its latest state, as far as is visible now.

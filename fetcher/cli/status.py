@@ -3,16 +3,15 @@
 from collections import Counter
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import IO, Any
 
 from fetcher.cli.render import TABLE_ROWS, Format, print_table
 from fetcher.documents import Document, time_text, to_json
-from fetcher.gate import GRAPHQL, REST
-from fetcher.models import AccountState
 from fetcher.policy.capacity import ANONYMOUS_ACCOUNT, without_token
 from fetcher.store.protocol import ReadStore
 from fetcher.store.states import target_document
+from fetcher.told import account_document
 
 __all__ = ["ago", "status"]
 
@@ -25,7 +24,9 @@ async def status(store: ReadStore, how: Format, out: IO[str]) -> int:
     """Writes how accounts and targets stand; those that fail come first in a table."""
     now = await store.now()
     accounts = [
-        _account(each) for each in await store.accounts() if each.account.startswith(_UPSTREAMS)
+        account_document(each)
+        for each in await store.accounts()
+        if each.account.startswith(_UPSTREAMS)
     ]
     match how:
         case Format.TABLE:
@@ -53,33 +54,6 @@ async def _targets(store: ReadStore, now: datetime) -> AsyncGenerator[Document, 
     async with aclosing(store.targets()) as states:
         async for state in states:
             yield target_document(state, now)
-
-
-def _account(account: AccountState) -> dict[str, Any]:
-    budget = account.budget
-    # What GitHub counts apart; NCBI tells no quota.
-    parts = {GRAPHQL: budget, REST: budget[REST]} if REST in budget else {REST: budget}
-    return {
-        "kind": "account",
-        "account": account.account,
-        "leader": account.owner,
-        "lease_until": account.expires_at if account.owner is not None else None,
-        "quotas": {
-            name: {
-                "remaining": part["remaining"],
-                "limit": part.get("limit"),
-                "reset": _time(part["reset"]),
-            }
-            for name, part in parts.items()
-            if "remaining" in part
-        },
-        "parked_until": _time(budget.get("parked_until")),
-        "refused": bool(budget.get("refused")),
-    }
-
-
-def _time(epoch: float | None) -> datetime | None:
-    return datetime.fromtimestamp(epoch, UTC) if epoch is not None else None
 
 
 def _counted(document: Document) -> dict[str, int]:

@@ -1,14 +1,14 @@
 """The feed of changes: an index over the stamps that records carry, not a log beside them."""
 
 import heapq
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from typing import Final, TypeAlias
 
 from fetcher.documents import Document, Kind
 from fetcher.models import AccountState, Stamp
 from fetcher.store.protocol import COLLECTIONS
 
-__all__ = ["Changed", "PageOf", "visible"]
+__all__ = ["Changed", "PageOf", "latest", "visible"]
 
 _PAGE: Final = 200
 
@@ -43,3 +43,9 @@ async def visible(
                 yield stamp, document
         if upto is None:
             return
+
+
+def latest(documents: Sequence[Document], limit: int) -> list[Document]:
+    """Those that changed last, newest first."""
+    ordered = sorted(documents, key=lambda each: (each["changed_at"], each["_id"]), reverse=True)
+    return ordered[:limit]

@@ -183,6 +183,10 @@ class ReadStore(Protocol):
         """
         ...
 
+    async def recent(self, limit: int) -> Sequence[Document]:
+        """The records that changed last, newest first; blobs are left out."""
+        ...
+
     async def record(self, kind: Kind, id_: str) -> Document | None:
         """One record whole, blobs included."""
         ...

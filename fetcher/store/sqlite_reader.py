@@ -9,6 +9,7 @@ write-ahead log from being cut.
 from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping, Sequence
 from contextlib import aclosing
 from datetime import UTC, datetime
+from itertools import product
 from typing import Any, Final, Self
 
 import aiosqlite
@@ -24,7 +25,7 @@ from fetcher.models import (
     Watch,
     Watched,
 )
-from fetcher.store.feed import visible
+from fetcher.store.feed import latest, visible
 from fetcher.store.protocol import COLLECTIONS, Position, Query, after_prefix
 from fetcher.store.spill import restore
 from fetcher.store.sqlite_schema import from_milliseconds, from_row, mapped, scalar
@@ -158,6 +159,20 @@ class SqliteReader:
             async with aclosing(visible(account, after.get(name, (0, 0)), page)) as changes:
                 async for change in changes:
                     yield change
+
+    async def recent(self, limit: int) -> Sequence[Document]:
+        """See `ReadStore`."""
+        found: list[Document] = []
+        for (name,), table in product(
+            await self._rows("SELECT account FROM leases", ()), COLLECTIONS.values()
+        ):
+            rows = await self._rows(
+                f"SELECT document, flat FROM {table} WHERE account = ? "
+                "ORDER BY token DESC, n DESC LIMIT ?",
+                (name, limit),
+            )
+            found += [from_row(text, flat) for text, flat in rows]
+        return latest(found, limit)
 
     async def record(self, kind: Kind, id_: str) -> Document | None:
         """See `ReadStore`."""

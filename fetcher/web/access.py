@@ -1,5 +1,6 @@
 """Who may: bearer tokens, compared in constant time, and slow answers to those who guess."""
 
+import base64
 import hmac
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
@@ -36,8 +37,7 @@ class Access:
         header = request.headers.get("Authorization")
         if header is None:
             return None
-        scheme, _, given = header.partition(" ")
-        right = scheme.lower() == "bearer" and self._right(given.strip().encode())
+        right = self._right(_given(header))
         if not right:
             self._on_failure()
             await self._clock.sleep(self._delay(request.remote or ""))
@@ -57,3 +57,17 @@ class Access:
         while len(self._failures) > _ADDRESSES:
             self._failures.popitem(last=False)
         return float(min(_MOST, _FIRST * 2 ** min(failures, 10)))
+
+
+def _given(header: str) -> bytes:
+    """The token: a bearer's, or the password that a browser asked its user for."""
+    scheme, _, given = header.partition(" ")
+    match scheme.lower():
+        case "bearer":
+            return given.strip().encode()
+        case "basic":
+            try:
+                return base64.b64decode(given.strip(), validate=True).partition(b":")[2]
+            except ValueError:
+                pass
+    return b""

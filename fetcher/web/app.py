@@ -6,6 +6,7 @@
 ``/metrics``             Prometheus; wants the token where `api.require_token` is set
 ``/v1/webhooks/github``  deliveries of GitHub: see `fetcher.web.webhooks`
 ``/v1/…``, ``/docs``     the read API: see `fetcher.web.api`
+``/``                    the status page: see `fetcher.web.pages`
 =======================  ========================================================
 """
 
@@ -21,6 +22,7 @@ from fetcher.errors import UsageError
 from fetcher.metrics import Metrics
 from fetcher.web.access import Access
 from fetcher.web.api import Api
+from fetcher.web.pages import Pages
 from fetcher.web.problems import NO_STORE, problem, problems
 from fetcher.web.stream import Hub
 from fetcher.web.webhooks import PATH, Webhooks
@@ -54,6 +56,7 @@ async def serve(
     webhooks: Webhooks | None = None,
     api: Api | None = None,
     hub: Hub | None = None,
+    pages: Pages | None = None,
 ) -> AsyncIterator[int]:
     """Serves until the block ends; gives the port. An empty host is every address.
 
@@ -85,6 +88,8 @@ async def serve(
         app.router.add_post(PATH, webhooks.handle)
     if api is not None:
         api.add_to(app)
+    if pages is not None:
+        pages.add_to(app)
     runner = web.AppRunner(
         app,
         access_log=None,

@@ -3,13 +3,14 @@
 from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 from contextlib import aclosing
 from datetime import UTC, datetime
+from itertools import product
 from typing import Any, Final, Self
 
 from pymongo import ASCENDING, DESCENDING
 
 from fetcher.documents import Document, Kind
 from fetcher.models import AccountState, PollRequest, Stamp, TargetState, Watch, Watched
-from fetcher.store.feed import Changed, visible
+from fetcher.store.feed import Changed, latest, visible
 from fetcher.store.mongo import NO_CASE, Bucket, Client, Collection, Database
 from fetcher.store.mongodb.errors import mapped
 from fetcher.store.protocol import COLLECTIONS, Position, Query, after_prefix
@@ -148,6 +149,16 @@ class MongoReader:
                     documents = await cursor.limit(size - len(found)).to_list(None)
                 found += [(Stamp(**each["stamp"]), each) for each in documents]
         return found
+
+    async def recent(self, limit: int) -> Sequence[Document]:
+        """See `ReadStore`."""
+        order = [("stamp.token", DESCENDING), ("stamp.n", DESCENDING)]
+        found: list[Document] = []
+        for account, kind in product(await self.accounts(), COLLECTIONS):
+            with mapped(self._where):
+                cursor = self._of(kind).find({"stamp.account": account.account}).sort(order)
+                found += await cursor.limit(limit).to_list(None)
+        return latest(found, limit)
 
     async def record(self, kind: Kind, id_: str) -> Document | None:
         """See `ReadStore`."""
