@@ -35,6 +35,7 @@ from fetcher.watches import Applied, apply_file
 from fetcher.web.access import Access
 from fetcher.web.api import Api
 from fetcher.web.app import serve
+from fetcher.web.kept import Kept
 from fetcher.web.pages import Pages
 from fetcher.web.stream import Hub
 from fetcher.web.webhooks import Webhooks
@@ -82,6 +83,7 @@ class Daemon:
         self._spent: dict[str, int] = {}
         self._mover: Mover | None = None
         self._started = False
+        self._on_commit: Callable[[], None] = lambda: None
         self._store_errors: dict[str, str] = {}
         self._stop = asyncio.Event()
         self._hasten = asyncio.Event()
@@ -113,6 +115,7 @@ class Daemon:
 
     def event(self, account: str, event: Event) -> None:
         """See `Observer`."""
+        self._on_commit()
         upstream = account.partition(":")[0]
         if isinstance(event, Stored):
             kinds: dict[tuple[str, str], int] = {}
@@ -199,8 +202,16 @@ class Daemon:
                     settings.service.min_interval,
                     self._wake,
                 )
+                kept = Kept(self._clock.monotonic)
+                self._on_commit = kept.forget
                 api = Api(
-                    reader, access, require_token=require, poller=nudger, hub=hub, watcher=keeper
+                    reader,
+                    access,
+                    require_token=require,
+                    poller=nudger,
+                    hub=hub,
+                    watcher=keeper,
+                    kept=kept,
                 )
                 self.port = await stack.enter_async_context(
                     serve(

@@ -22,7 +22,7 @@ from fetcher.documents import json_bytes, to_json
 from fetcher.reader import Fresh, Page
 from fetcher.web.problems import problem
 
-__all__ = ["JSON", "Answer", "Freshness", "listing", "of_record", "send"]
+__all__ = ["JSON", "Answer", "Freshness", "Prepared", "listing", "of_record", "send"]
 
 JSON: Final = "application/json"
 _GZIP: Final = 16 + zlib.MAX_WBITS
@@ -36,9 +36,9 @@ _VARY: Final = "Accept, Accept-Encoding, Authorization"
 
 @dataclass(frozen=True, slots=True)
 class Freshness:
-    """`age`: seconds since the last good poll; `lifetime`: from that one to the next."""
+    """`checked_at`: the last good poll; `lifetime`: seconds from that one to the next."""
 
-    age: float | None = None
+    checked_at: datetime | None = None
     lifetime: float | None = None
     changed_at: datetime | None = None
 
@@ -46,17 +46,17 @@ class Freshness:
     def of(cls, records: Iterable[Fresh[Any]]) -> "Freshness":
         """Of several records the oldest check, the soonest next one, the latest change."""
         records = list(records)
-        ages = [each.age for each in records if each.age is not None]
+        checks = [each.checked_at for each in records if each.checked_at is not None]
         lifetimes = [
             (each.next_check - each.checked_at).total_seconds()
             for each in records
             if each.next_check is not None and each.checked_at is not None
         ]
         changed = [each["changed_at"] for each in records]
-        known = len(ages) == len(records) and records
+        known = len(checks) == len(records)
         return cls(
-            max(ages) if known else None,
-            min(lifetimes) if known and len(lifetimes) == len(records) else None,
+            min(checks, default=None) if known else None,
+            min(lifetimes, default=None) if len(lifetimes) == len(records) else None,
             max(changed, default=None),
         )
 
@@ -93,27 +93,65 @@ def next_link(request: web.Request, cursor: str) -> str:
     return f'<{request.rel_url.update_query(after=cursor)}>; rel="next"'
 
 
-async def send(request: web.Request, answer: Answer) -> web.StreamResponse:
+class Prepared:
+    """An answer with what can be made of it once, however often it is sent."""
+
+    def __init__(self, answer: Answer) -> None:
+        self.answer = answer
+        # Strong: one for each representation.
+        self._name = blake2b(answer.body, digest_size=16, person=b"fetcher").hexdigest()
+        self._packed: bytes | None = None
+        self._headers = {hdrs.VARY: _VARY, **_freshness(answer)}
+        if answer.links:
+            self._headers[hdrs.LINK] = ", ".join(answer.links)
+        if answer.ranges:
+            self._headers[hdrs.ACCEPT_RANGES] = "bytes"
+
+    @property
+    def size(self) -> int:
+        """About how many bytes it takes."""
+        return 2 * len(self.answer.body)
+
+    def etag(self, *, compressed: bool) -> str:
+        """Of the body as it is, or of the compressed one."""
+        return f'"{self._name}-gzip"' if compressed else f'"{self._name}"'
+
+    def headers(self, now: datetime) -> dict[str, str]:
+        """Those that a 304 has, too."""
+        checked = self.answer.freshness.checked_at
+        if checked is None:
+            return dict(self._headers)
+        age = max(0, int((now - checked).total_seconds()))
+        return {**self._headers, hdrs.AGE: str(age)}
+
+    async def packed(self) -> bytes:
+        """The body, compressed."""
+        if self._packed is None:
+            body = self.answer.body
+            large = len(body) > _LARGE
+            self._packed = await asyncio.to_thread(_gzip, body) if large else _gzip(body)
+        return self._packed
+
+
+async def send(request: web.Request, prepared: Prepared, now: datetime) -> web.StreamResponse:
     """The response: 200, 206, 304 or 416."""
+    answer, asking = prepared.answer, request.headers
     compressed = (
-        hdrs.RANGE not in request.headers
-        and len(answer.body) >= _SMALL
-        and _takes_gzip(request.headers.get(hdrs.ACCEPT_ENCODING, ""))
+        len(answer.body) >= _SMALL
+        and hdrs.RANGE not in asking
+        and _takes_gzip(asking.get(hdrs.ACCEPT_ENCODING, ""))
     )
-    etag = _etag(answer, compressed=compressed)
-    headers = {hdrs.ETAG: etag, hdrs.VARY: _VARY, **_freshness(answer)}
-    if answer.links:
-        headers[hdrs.LINK] = ", ".join(answer.links)
-    if answer.ranges:
-        headers[hdrs.ACCEPT_RANGES] = "bytes"
-    if _matches(request.headers.get(hdrs.IF_NONE_MATCH), etag):
+    etag = prepared.etag(compressed=compressed)
+    headers = prepared.headers(now)
+    headers[hdrs.ETAG] = etag
+    if _matches(asking.get(hdrs.IF_NONE_MATCH), etag):
         return web.Response(status=304, headers=headers)
     headers[hdrs.CONTENT_TYPE] = _content_type(answer.media_type)
     headers["X-Content-Type-Options"] = "nosniff"
     body = answer.body
     status = answer.status
-    if answer.ranges and (asked := request.headers.get(hdrs.RANGE)) is not None:
-        part = _part(asked, len(body), request.headers.get(hdrs.IF_RANGE), etag)
+    if answer.ranges and (asked := asking.get(hdrs.RANGE)) is not None:
+        part = _part(asked, len(body), asking.get(hdrs.IF_RANGE), etag)
         if part is not None:
             start, end = part
             if start >= end:
@@ -126,7 +164,7 @@ async def send(request: web.Request, answer: Answer) -> web.StreamResponse:
             body, status = body[start:end], 206
     if compressed:
         headers[hdrs.CONTENT_ENCODING] = "gzip"
-        body = await asyncio.to_thread(_gzip, body) if len(body) > _LARGE else _gzip(body)
+        body = await prepared.packed()
     return web.Response(status=status, body=body, headers=headers)
 
 
@@ -138,19 +176,11 @@ def _gzip(body: bytes) -> bytes:
     return isal_zlib.compress(body, 2, _GZIP)
 
 
-def _etag(answer: Answer, *, compressed: bool) -> str:
-    """Strong: one for each representation."""
-    name = blake2b(answer.body, digest_size=16, person=b"fetcher").hexdigest()
-    return f'"{name}{"-gzip" if compressed else ""}"'
-
-
 def _freshness(answer: Answer) -> dict[str, str]:
     fresh = answer.freshness
     headers: dict[str, str] = {}
     scope = "private" if answer.private else "public"
-    if fresh.age is not None:
-        headers[hdrs.AGE] = str(int(fresh.age))
-    if fresh.age is not None and fresh.lifetime is not None:
+    if fresh.checked_at is not None and fresh.lifetime is not None:
         lasts = max(0, int(fresh.lifetime))
         headers[hdrs.CACHE_CONTROL] = f"{scope}, max-age={lasts}, must-revalidate"
     else:

@@ -1,6 +1,7 @@
 """The read API: every declared route behind one door that checks, answers and explains."""
 
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from typing import Final
 
 from aiohttp import hdrs, web
@@ -9,9 +10,10 @@ from fetcher.errors import CursorGone, StoreError, UsageError
 from fetcher.reader import Reader
 from fetcher.web import feed_routes, github_routes, ncbi_routes
 from fetcher.web.access import Access
-from fetcher.web.answers import Answer, send
+from fetcher.web.answers import Answer, Prepared, send
 from fetcher.web.call import Absent, Call, Poller, Watcher
 from fetcher.web.declare import BadParameter, Route, read
+from fetcher.web.kept import Kept
 from fetcher.web.openapi import document, page
 from fetcher.web.problems import problem
 from fetcher.web.stream import Crowded, Hub
@@ -40,6 +42,7 @@ class Api:
         poller: Poller | None = None,
         hub: Hub | None = None,
         watcher: Watcher | None = None,
+        kept: Kept | None = None,
     ) -> None:
         self._reader = reader
         self._access = access
@@ -47,6 +50,7 @@ class Api:
         self._poller = poller
         self._hub = hub
         self._watcher = watcher
+        self._kept = kept if kept is not None else Kept(lambda: 0.0, hold=0.0)
 
     def add_to(self, app: web.Application) -> None:
         """Adds every route, and the description of all of them."""
@@ -60,8 +64,10 @@ class Api:
             app.router.add_get(path, self._constant(answer))
 
     def _constant(self, answer: Answer) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+        prepared = Prepared(answer)
+
         async def handler(request: web.Request) -> web.StreamResponse:
-            response = await send(request, answer)
+            response = await send(request, prepared, self._reader.now())
             # Nothing from elsewhere, and no script at all.
             response.headers["Content-Security-Policy"] = (
                 "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'"
@@ -91,6 +97,10 @@ class Api:
                     self._hub,
                     self._watcher,
                 )
+                if route.kept:
+                    key = (route.name, request.raw_path, may is True)
+                    ready = await self._kept.get(key, partial(_prepared, route, call))
+                    return await send(request, ready, self._reader.now())
                 answer: Answer | web.StreamResponse = await route.handle(call)
             except (BadParameter, UsageError) as error:
                 return problem(400, f"{error}; {_MANUAL}")
@@ -110,6 +120,11 @@ class Api:
                 if answer.body:
                     headers[hdrs.CONTENT_TYPE] = answer.media_type
                 return web.Response(status=answer.status, body=answer.body, headers=headers)
-            return await send(request, answer)
+            return await send(request, Prepared(answer), self._reader.now())
 
         return handler
+
+
+async def _prepared(route: Route, call: Call) -> Prepared:
+    answer: Answer = await route.handle(call)
+    return Prepared(answer)

@@ -67,6 +67,7 @@ class Route:
 
     `path` is as aiohttp has it. `answers` has the names of schemas by media type. `secured`: a
     token is needed whatever the settings say. `body` is the schema of what a PUT brings.
+    `kept`: the answer depends on the path, the query and the token alone, and on what is stored.
     """
 
     method: Literal["GET", "POST", "PUT", "DELETE"]
@@ -80,6 +81,7 @@ class Route:
     status: str = "200"
     secured: bool = False
     body: Mapping[str, Any] | None = None
+    kept: bool = False
 
     @property
     def plain_path(self) -> str:

@@ -112,6 +112,7 @@ ROUTES = (
         ),
         {"application/json": "ReleaseList"},
         "GitHub",
+        kept=True,
     ),
     Route(
         "GET",
@@ -122,6 +123,7 @@ ROUTES = (
         (_OWNER, _REPO),
         {"application/json": "Release"},
         "GitHub",
+        kept=True,
     ),
     Route(
         "GET",
@@ -132,6 +134,7 @@ ROUTES = (
         (_OWNER, _REPO),
         {"application/json": "Release"},
         "GitHub",
+        kept=True,
     ),
     Route(
         "GET",
@@ -142,6 +145,7 @@ ROUTES = (
         (_OWNER, _REPO, _TAG),
         {"application/json": "Release"},
         "GitHub",
+        kept=True,
     ),
     Route(
         "GET",
@@ -152,5 +156,6 @@ ROUTES = (
         (_OWNER, _REPO, _WITHDRAWN, LIMIT, AFTER),
         {"application/json": "TagList"},
         "GitHub",
+        kept=True,
     ),
 )

@@ -123,6 +123,7 @@ ROUTES = (
         (Parameter("taxid", integer(1, 9_999_999_999), "The taxid."),),
         {"application/json": "Taxon"},
         "NCBI",
+        kept=True,
     ),
     Route(
         "GET",
@@ -133,6 +134,7 @@ ROUTES = (
         (Parameter("accession", text(32), "The accession of the assembly, `GCF_…` or `GCA_…`."),),
         {"application/json": "Genome"},
         "NCBI",
+        kept=True,
     ),
     Route(
         "GET",
@@ -143,6 +145,7 @@ ROUTES = (
         (_DATABASE, _ACCESSION, _FORMAT),
         {"application/json": "Sequence", _FASTA: "Text", _GENBANK: "Text"},
         "NCBI",
+        kept=True,
     ),
     Route(
         "GET",
@@ -168,5 +171,6 @@ ROUTES = (
         ),
         {"application/json": "SequenceList"},
         "NCBI",
+        kept=True,
     ),
 )
