@@ -193,8 +193,8 @@ def _freshness(answer: Answer) -> dict[str, str]:
 
 def _matches(given: str | None, etag: str) -> bool:
     """Whether one of ``If-None-Match`` is meant: https://www.rfc-editor.org/rfc/rfc9110#13.1.2"""
-    if given is None:
-        return False
+    if given is None or given == etag:
+        return given is not None
     return any(each[0] == "*" or each[1] == etag for each in _TAG.finditer(given))
 
 

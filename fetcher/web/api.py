@@ -86,6 +86,9 @@ class Api:
                     f"{wrong}; send Authorization: Bearer TOKEN with api.token of the settings",
                     WWW_Authenticate="Bearer",
                 )
+            key = (route.name, request.raw_path, may is True)
+            if (ready := self._kept.find(key)) is not None:
+                return await send(request, ready, self._reader.now())
             try:
                 values = read(route, request)
                 call = Call(
@@ -98,7 +101,6 @@ class Api:
                     self._watcher,
                 )
                 if route.kept:
-                    key = (route.name, request.raw_path, may is True)
                     ready = await self._kept.get(key, partial(_prepared, route, call))
                     return await send(request, ready, self._reader.now())
                 answer: Answer | web.StreamResponse = await route.handle(call)

@@ -37,14 +37,20 @@ class Kept:
         self._made.clear()  # what is being made may have been read before
         self._bytes = 0
 
+    def find(self, key: Hashable) -> Prepared | None:
+        """What is kept."""
+        found = self._entries.get(key)
+        if found is not None and self._now() - found[0] <= self._hold:
+            return found[1]
+        return None
+
     async def get(self, key: Hashable, make: Callable[[], Awaitable[Prepared]]) -> Prepared:
         """What is kept, or else what `make` gives: made once, however many ask at a time.
 
         Raises what `make` raises, to all who wait for it.
         """
-        found = self._entries.get(key)
-        if found is not None and self._now() - found[0] <= self._hold:
-            return found[1]
+        if (found := self.find(key)) is not None:
+            return found
         if (waiting := self._made.get(key)) is not None:
             return await asyncio.shield(waiting)
         task = asyncio.ensure_future(self._make(key, make))
