@@ -39,9 +39,10 @@ class Asked:
         A limited account polls for nobody. Who would wait in vain is told so; what can wait is
         polled when the limit is over.
         """
-        requests = [
-            each for each in await self._store.asked(self._account) if each.id not in self._taken
-        ]
+        # One whose poll ends while the store is read may still look unanswered.
+        taken_before = frozenset(self._taken)
+        asked = await self._store.asked(self._account)
+        requests = [each for each in asked if each.id not in taken_before]
         if not requests:
             return ()
         now = await self._store.now()

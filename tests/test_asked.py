@@ -5,15 +5,19 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from fetcher.asked import Asked
+from fetcher.config import Settings
 from fetcher.models import Due, Failure, Outcome, OutcomeKind, PollRequest
 from fetcher.policy.budget import github_budget
 from fetcher.relay import Inquiry
 from fetcher.shield import Shield
 from fetcher.store import open_store
 from fetcher.targets import parse_target
+from fetcher.timetable import Timetable
 from tests.clock import StillClock
 from tests.test_scheduler import ACCOUNT, Stage
 
@@ -61,6 +65,29 @@ async def test_who_would_wait_in_vain_is_told_when_the_limit_ends(stage: Stage) 
         assert answered.refusal is None
         assert answered.results
     assert await stage.store.target(A.fold) is not None
+
+
+async def test_what_is_answered_while_the_store_is_read_is_not_taken_again(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The read began before the answer, and ends after it: the request looks open still."""
+    store, timetable = stage.inner, Timetable(Settings(), lambda low, high: low)
+    asked = Asked(store, Shield(lambda error: None), ACCOUNT, stage.gate, timetable)
+    request = await ask(stage, 60.0)
+    ((taken, _),) = await asked.take(())
+    assert taken == request
+    read = store.asked
+
+    async def slow(account: str) -> Any:
+        found = await read(account)
+        await asked.answer(request, {})
+        asked.leave(request)
+        return found
+
+    monkeypatch.setattr(store, "asked", slow)
+    assert not await asked.take(())
+    monkeypatch.undo()
+    assert not await asked.take(())
 
 
 async def test_the_asker_hears_it(stage: Stage) -> None:
