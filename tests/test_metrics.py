@@ -1,8 +1,10 @@
 """Metrics: names as documented, labels bounded."""
 
+import json
 import re
 from pathlib import Path
 
+import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from fetcher.metrics import Metrics
@@ -86,3 +88,23 @@ def test_every_metric_is_documented() -> None:
     }
     told = re.findall(r"^\| `(fetcher_\w+)`", DOCS.read_text(encoding="utf-8"), re.MULTILINE)
     assert {re.sub(r"_total$", "", name) for name in told} == made
+
+
+@pytest.mark.parametrize("name", ["alerts.yml", "grafana.json"])
+def test_what_is_shipped_for_prometheus_asks_for_what_exists(name: str) -> None:
+    """Every metric of the alerts and the dashboard, with labels that it has."""
+    text = (DOCS.parent / "prometheus" / name).read_text(encoding="utf-8")
+    if name.endswith(".json"):
+        assert json.loads(text)["panels"]
+    samples = {
+        sample.name: set(sample.labels)
+        for family in text_string_to_metric_families(used().render("")[0].decode())
+        for sample in family.samples
+    }
+    asked = set(re.findall(r"\b(?:fetcher_[a-z]\w*|process_\w+)", text))
+    assert len(asked) > 5
+    for metric in asked:
+        assert metric in samples or metric.startswith("process_"), metric
+    labels = set().union(*samples.values())
+    for grouped in re.findall(r"by \(([^)]*)\)", text):
+        assert set(re.split(r", *", grouped)) <= labels
