@@ -108,6 +108,11 @@ class Metrics:
             "Requests with a token that is not right.",
             registry=registry,
         )
+        self._refused_connections = Counter(
+            "fetcher_refused_connections",
+            "Connections that were closed at once, for too many were open.",
+            registry=registry,
+        )
         self._webhooks = Counter(
             "fetcher_webhooks",
             "Deliveries of webhooks, by what was done with them.",
@@ -173,6 +178,10 @@ class Metrics:
     def wrong_token(self) -> None:
         """Somebody came with a token that is not right."""
         self._wrong_tokens.inc()
+
+    def refused_connection(self) -> None:
+        """One connection too many was closed at once."""
+        self._refused_connections.inc()
 
     def webhook(self, event: str, result: str) -> None:
         """A delivery came; no event: nothing of it was believed."""

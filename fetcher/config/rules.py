@@ -7,7 +7,7 @@ from typing import TypeVar
 from fetcher.config.findings import Findings
 from fetcher.config.layers import read_capped
 from fetcher.config.places import Keys, dotted
-from fetcher.config.sections import DEFAULT, GithubEntry, NcbiEntry, WatchEntry
+from fetcher.config.sections import DEFAULT, ApiTokenEntry, GithubEntry, NcbiEntry, WatchEntry
 from fetcher.config.settings import Settings, Watch
 from fetcher.config.target_file import read_target_file
 from fetcher.config.units import is_loopback
@@ -16,7 +16,7 @@ from fetcher.targets import Target, parse_target, split_targets
 
 __all__ = ["check_rules"]
 
-_Entry = TypeVar("_Entry", GithubEntry, NcbiEntry)
+_Entry = TypeVar("_Entry", GithubEntry, NcbiEntry, ApiTokenEntry)
 
 _MAX_TARGET_FILE = 64 * 2**20
 _MIN_INTERVAL: Keys = ("service", "min_interval")
@@ -62,13 +62,17 @@ def _reach(settings: Settings, findings: Findings) -> None:
     """Nobody may be served from elsewhere without a token, unless that is wanted."""
     api = settings.api
     listen, require = ("api", "listen"), ("api", "require_token")
-    if findings.is_bad(("api", "token"), require):
+    tokens: Keys = ("api", "tokens")
+    for keys, entry in _entries(tokens, api.tokens, findings):
+        if entry.token is None:
+            findings.add(keys, "needs token or token_file")
+    if findings.is_bad(("api", "token"), require, tokens):
         return
-    if api.require_token and api.token is None:
+    if api.require_token and not api.all_tokens:
         findings.add(require, "needs api.token or api.token_file: nobody could read")
     if findings.is_bad(listen, ("api", "public")) or api.public or api.address is None:
         return
-    if not is_loopback(api.address[0]) and (api.token is None or not api.require_token):
+    if not is_loopback(api.address[0]) and not (api.all_tokens and api.require_token):
         findings.add(
             listen,
             f"{api.listen} can be reached from other machines; "

@@ -328,6 +328,12 @@ class ServiceSection(Section):
     max_interval: _Interval = 604_800.0
 
 
+class ApiTokenEntry(Section):
+    """One of ``[[api.tokens]]``."""
+
+    token: _HeaderSecret = None
+
+
 class ApiSection(Section):
     """``[api]``."""
 
@@ -335,6 +341,13 @@ class ApiSection(Section):
     token: _HeaderSecret = None
     require_token: StrictBool = False
     public: StrictBool = False
+    tokens: tuple[ApiTokenEntry, ...] = ()
+
+    @property
+    def all_tokens(self) -> tuple[str, ...]:
+        """Every token that counts."""
+        given = (self.token, *(entry.token for entry in self.tokens))
+        return tuple(each.get_secret_value() for each in given if each is not None)
 
     @property
     def address(self) -> tuple[str, int] | None:

@@ -10,7 +10,9 @@
 =======================  ========================================================
 """
 
+import asyncio
 import json
+import resource
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Protocol
@@ -22,6 +24,7 @@ from fetcher.errors import UsageError
 from fetcher.metrics import Metrics
 from fetcher.web.access import Access
 from fetcher.web.api import Api
+from fetcher.web.doorman import Doorman
 from fetcher.web.pages import Pages
 from fetcher.web.problems import NO_STORE, problem, problems
 from fetcher.web.stream import Hub
@@ -34,6 +37,10 @@ _KEEP_ALIVE_SECONDS = 30.0
 # How long the rest of a refused body is read and thrown away: who is cut off while sending may
 # never see the answer.
 _LINGERING_SECONDS = 1.0
+# Open connections: more readers of the stream than one process should have, and file descriptors
+# that are left to the store and the upstreams.
+_CONNECTIONS = 4_096
+_KEPT_BACK = 256
 
 
 class Health(Protocol):
@@ -81,6 +88,7 @@ async def serve(
         return web.Response(body=body, headers={**NO_STORE, "Content-Type": content_type})
 
     app = web.Application(middlewares=[problems(log)], client_max_size=1 << 16)
+    app.on_response_prepare.append(_nameless)
     app.router.add_get("/healthz", healthz)
     app.router.add_get("/readyz", readyz)
     app.router.add_get("/metrics", prometheus)
@@ -102,17 +110,36 @@ async def serve(
     await runner.setup()
     try:
         host, port = address
+        assert runner.server is not None  # noqa: S101 - it is set up
+        door = Doorman(runner.server, connections(), metrics.refused_connection)
         try:
-            await web.TCPSite(runner, host or None, port).start()
+            loop = asyncio.get_running_loop()
+            server = await loop.create_server(door, host or None, port)
         except OSError as error:
             shown = f"{host or '*'}:{port}"
             why = error.strerror or str(error)
             raise UsageError(f"api.listen {shown} cannot be taken: {why}") from error
-        yield runner.addresses[0][1]
+        try:
+            yield server.sockets[0].getsockname()[1]
+        finally:
+            server.close()
     finally:
         if hub is not None:
             await hub.close()
         await runner.cleanup()
+
+
+def connections() -> int:
+    """How many may be open at once: fewer where the process may not open many files."""
+    files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if files == resource.RLIM_INFINITY:
+        return _CONNECTIONS
+    return max(1, min(_CONNECTIONS, files - min(_KEPT_BACK, files // 2)))
+
+
+async def _nameless(request: web.Request, response: web.StreamResponse) -> None:
+    # aiohttp would tell its version and Python's to whoever looks for a hole in them.
+    response.headers["Server"] = "fetcher"
 
 
 def _json(value: object) -> web.Response:

@@ -1,7 +1,8 @@
 """``/v1/targets`` and ``/v1/changes``: how fresh everything is, and what changed."""
 
+import asyncio
 from contextlib import aclosing
-from typing import Any
+from typing import Any, Final
 
 from aiohttp import web
 
@@ -19,6 +20,8 @@ __all__ = ["ROUTES"]
 _TARGET = Parameter("target", text(8192), "A target; its slashes may be escaped or not.")
 _STREAM = "text/event-stream"
 _LOOKED_AT = 5_000
+# Seconds that the few bytes of a body may take.
+_READING: Final = 10.0
 _NOT_SHOWN = ("cursor", "rhythm", "token")
 
 
@@ -55,7 +58,12 @@ async def _refresh(call: Call) -> Answer:
 
 
 async def _watch(call: Call) -> Answer:
-    every = _every(await call.request.read())
+    try:
+        async with asyncio.timeout(_READING):
+            body = await call.request.read()
+    except TimeoutError:
+        raise web.HTTPRequestTimeout from None
+    every = _every(body)
     target = parse_target(call.values["target"])
     if call.watcher is None:
         raise Absent("nothing polls here, so nothing can be watched")

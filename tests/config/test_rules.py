@@ -7,6 +7,15 @@ from fetcher.targets import Target
 from tests.config.conftest import Folder
 
 
+def test_every_token_counts(folder: Folder) -> None:
+    """The single one, and those in tables of their own, from files, too."""
+    (folder.path / "t.txt").write_text("three\n", "utf-8")
+    loaded = folder.load(
+        '[api]\ntoken = "one"\n[[api.tokens]]\ntoken = "two"\n[[api.tokens]]\ntoken_file = "t.txt"'
+    )
+    assert loaded.api.all_tokens == ("one", "two", "three")
+
+
 @pytest.mark.parametrize(
     ("text", "mistake"),
     [
@@ -41,6 +50,10 @@ from tests.config.conftest import Folder
          "set api.token and api.require_token = true, or api.public = true")),
         ('[api]\nlisten = "[::]:80"\ntoken = "t"\nrequire_token = true', None),
         ('[api]\nlisten = "0.0.0.0:80"\npublic = true', None),
+        ('[api]\nlisten = ":80"\nrequire_token = true\n[[api.tokens]]\ntoken = "t"', None),
+        ("[[api.tokens]]", "1: api.tokens[0]: needs token or token_file"),
+        ('[[api.tokens]]\ntoken = "t"\n[[api.tokens]]\ntoken_file = "no.txt"',
+         "4: api.tokens[1].token_file: 'no.txt' cannot be read: No such file or directory"),
         ('[api]\nlisten = "[::1]:80"', None),
         ('[api]\nlisten = ""', None),
         ("api.require_token = true",

@@ -48,6 +48,7 @@ async def test_alive_and_ready(session: aiohttp.ClientSession) -> None:
         base = f"http://127.0.0.1:{port}"
         async with session.get(f"{base}/healthz") as answer:
             assert (answer.status, await answer.json()) == (200, {"status": "alive"})
+            assert answer.headers["Server"] == "fetcher"
             assert answer.headers["Cache-Control"] == "no-store"
         async with session.get(f"{base}/readyz") as answer:
             assert (answer.status, await answer.json()) == (200, {"status": "ready"})
@@ -94,6 +95,25 @@ async def test_errors_are_problems_and_tell_nothing_of_the_inside(
                 assert "inside" not in text
                 if status == 405:
                     assert "GET" in answer.headers["Allow"]
+
+
+async def test_slow_and_talkative_clients(session: aiohttp.ClientSession) -> None:
+    """Too many headers, and a huge one."""
+    serving = serve(
+        ("127.0.0.1", 0),
+        Doctor(),
+        Metrics(),
+        access=Access([], FakeClock(), lambda: None),
+        require_token=False,
+        log=SILENT,
+    )
+    async with serving as port:
+        url = f"http://127.0.0.1:{port}/healthz"
+        for headers in ({f"X-{n}": "a" for n in range(500)}, {"X-A": "a" * 100_000}):
+            async with session.get(url, headers=headers) as answer:
+                assert answer.status == 400
+        async with session.get(url) as answer:
+            assert answer.status == 200
 
 
 async def test_metrics_want_the_token_where_reading_does(session: aiohttp.ClientSession) -> None:
