@@ -82,7 +82,6 @@ class Daemon:
         self._accounts: dict[str, Account] = {}
         self._spent: dict[str, int] = {}
         self._mover: Mover | None = None
-        self._started = False
         self._on_commit: Callable[[], None] = lambda: None
         self._store_errors: dict[str, str] = {}
         self._stop = asyncio.Event()
@@ -90,6 +89,7 @@ class Daemon:
         self._reloading = asyncio.Event()
         self.signals: list[int] = []
         self.port: int | None = None
+        self.started = asyncio.Event()
 
     # What others may do
 
@@ -105,7 +105,7 @@ class Daemon:
     def ready(self) -> list[str]:
         """Why it is not ready; nothing when it is."""
         reasons = []
-        if not self._started:
+        if not self.started.is_set():
             reasons.append("it is starting")
         if self._stop.is_set():
             reasons.append("it is draining")
@@ -188,9 +188,7 @@ class Daemon:
             nudger = Nudger(store, self._shield, self._log, self._wake)
             timetable = Timetable(settings, self._uniform)
             if (address := settings.api.address) is not None:
-                token = settings.api.token
-                tokens = [token.get_secret_value()] if token is not None else []
-                access = Access(tokens, self._clock, self._metrics.wrong_token)
+                access = Access(settings.api.all_tokens, self._clock, self._metrics.wrong_token)
                 require = settings.api.require_token
                 reader = Reader(store, self._clock)
                 hub = Hub(reader, self._clock, self._log)
@@ -276,7 +274,7 @@ class Daemon:
             )
         ]
         try:
-            self._started = True
+            self.started.set()
             self._notifier.ready("polling")
             where = f"port {self.port}" if self.port is not None else "off"
             self._log.info("started", store=self._settings.store.shown, api=where)

@@ -429,13 +429,18 @@ def check(
 @app.command()
 def demo(
     format_: FormatOption = Format.TABLE,
+    listen: Annotated[
+        str,
+        typer.Option("--listen", metavar="HOST:PORT", help="Where it serves; port 0: a free one."),
+    ] = "127.0.0.1:0",
+    once: Annotated[bool, typer.Option("--once", help="End after the first fetch.")] = False,
     quiet: QuietOption = False,
     log_format: LogFormatOption = "console",
     log_level: LogLevelOption = "error",
 ) -> None:
-    """Show it at work on a bundled local GitHub and NCBI."""
+    """Show it all at work, on a bundled local GitHub and NCBI that keep publishing."""
     with guarded():
         from fetcher.cli.demo import demo as run_demo
 
         common = Common(None, None, quiet, log_format, log_level)
-        raise typer.Exit(run(run_demo(format_ or Format.TABLE, common)))
+        raise typer.Exit(run(run_demo(format_ or Format.TABLE, common, listen=listen, once=once)))

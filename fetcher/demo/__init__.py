@@ -17,6 +17,7 @@ from fetcher.demo.github_models import (
 from fetcher.demo.github_state import GithubState
 from fetcher.demo.ncbi_state import Entry, NcbiState
 from fetcher.demo.ncbi_taxonomy import Taxon
+from fetcher.demo.publisher import Publisher
 from fetcher.demo.server import DemoUpstream, Urls
 from fetcher.demo.synthetic import synthetic_genbank
 
@@ -31,6 +32,7 @@ __all__ = [
     "Installation",
     "Logged",
     "NcbiState",
+    "Publisher",
     "Release",
     "Repository",
     "Taxon",

@@ -280,7 +280,7 @@ async def test_many_targets_run(cli: Cli) -> None:
 
 async def test_demo_needs_nothing(cli: Cli) -> None:
     """One command: upstream, records, where they lie, and what to type next."""
-    done = await cli("demo")
+    done = await cli("demo", "--once")
     assert done.code == 0, done.err
     assert b"NC_003355.1" in done.out
     assert "list --store sqlite:///" in done.err
