@@ -149,7 +149,9 @@ class Chromium:
 async def chromium(shelf: Shelf, tmp_path: Path) -> AsyncIterator[Chromium]:
     if CHROMIUM is None:
         assert not os.environ.get("CI_REQUIRES_CHROMIUM"), "FETCHER_TEST_CHROMIUM is not set"
-        pytest.skip("no chromium on PATH; FETCHER_TEST_CHROMIUM names one, .ci/chromium installs it")
+        pytest.skip(
+            "no chromium on PATH; FETCHER_TEST_CHROMIUM names one, .ci/chromium installs it"
+        )
     await shelf.write(batch(release(1, body=HOSTILE, tag="<b>", **PLAIN), at=NOW))
     await shelf.write(batch(sequence("AB1", status="live"), target="ncbi:nuccore/AB1"))
     known = await shelf.store.target(KEY)
