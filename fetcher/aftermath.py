@@ -2,12 +2,15 @@
 
 from collections.abc import Callable
 from datetime import datetime
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
-from fetcher.models import Lease, Outcome, OutcomeKind, TargetState
+from fetcher.models import Lease, Outcome, OutcomeKind, Spell, TargetState
 from fetcher.policy.rhythm import Rhythm
 
 __all__ = ["NextDue", "state_after"]
+
+# Spells that are remembered: an upstream that fails every other day is seen for three months.
+_SPELLS: Final = 90
 
 NextDue: TypeAlias = Callable[
     [TargetState, OutcomeKind, int, datetime | None, Rhythm, datetime], datetime
@@ -51,6 +54,9 @@ def state_after(
         failures, success = old.failures + 1, old.last_success
         # A bad poll that changed nothing keeps the last good cursor.
         cursor, facts = outcome.cursor or old.cursor, {**old.facts, **outcome.facts}
+    ended, spells = "good" if kind.good else str(kind), old.spells
+    if not spells or spells[-1].outcome != ended:
+        spells = (*spells, Spell(now, ended))[-_SPELLS:]
     reconciled = now if outcome.reconciled else old.reconciled_at
     retry_at = failure.retry_at if failure is not None else None
     due = next_due(old, kind, failures, retry_at, rhythm, now)
@@ -74,6 +80,7 @@ def state_after(
         # Whole milliseconds, as stores keep them.
         next_due=due.replace(microsecond=due.microsecond // 1000 * 1000),
         rhythm=rhythm.document(),
+        spells=spells,
         token=lease.token,
         watch=old.watch,
     )

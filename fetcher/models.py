@@ -33,6 +33,7 @@ __all__ = [
     "ReachableSource",
     "Record",
     "Source",
+    "Spell",
     "Stamp",
     "TargetState",
     "Watch",
@@ -220,13 +221,21 @@ class Wish:
 
 
 @value
+class Spell:
+    """From `since` on polls ended like this: ``good``, or the kind of failure."""
+
+    since: datetime
+    outcome: str
+
+
+@value
 class TargetState:
     """What the store remembers of a target.
 
     `id` never changes; `key` is canonical; `names` are the folded keys that it answers to, old
     ones included. `account` polled it last, `failures` counts bad outcomes in a row, `rhythm` is
-    what is known of its pace of change. `token` is the fencing token under which it was last
-    written. `watch` is not the poller's to write.
+    what is known of its pace of change, `spells` are how polls ended lately, oldest first. `token`
+    is the fencing token under which it was last written. `watch` is not the poller's to write.
     """
 
     id: str
@@ -246,6 +255,7 @@ class TargetState:
     reconciled_at: datetime | None = None
     next_due: datetime | None = None
     rhythm: Mapping[str, float] = field(default_factory=dict)
+    spells: tuple[Spell, ...] = ()
     token: int = 0
     watch: Watch | None = None
 

@@ -129,6 +129,26 @@ async def test_a_bad_poll_keeps_the_good_cursor_and_data(bench: Bench) -> None:
     assert polled.state.last_success is not None
 
 
+async def test_spells_begin_where_polls_end_otherwise(bench: Bench) -> None:
+    """However often they end alike; and only so many are remembered."""
+    good_, gone, down = (
+        Script(Outcome(A, A, kind))
+        for kind in (OutcomeKind.UNCHANGED, OutcomeKind.NOT_FOUND, OutcomeKind.UNREACHABLE)
+    )
+    for script in (good_, Script(Outcome(A, A, OutcomeKind.EMPTY)), down, down, gone, good_, good_):
+        await bench.refresh(script, A)
+    state = await bench.store.target(A.fold)
+    assert state is not None
+    assert [each.outcome for each in state.spells] == ["good", "unreachable", "not_found", "good"]
+    for _ in range(50):
+        await bench.refresh(down, A)
+        await bench.refresh(good_, A)
+    state = await bench.store.target(A.fold)
+    assert state is not None
+    assert len(state.spells) == 90
+    assert state.spells[-1].outcome == "good"
+
+
 async def test_a_cursor_does_not_outlive_what_it_stands_for(bench: Bench) -> None:
     """A poll that changes something and ends badly leaves none: the upstream may come back."""
     await bench.refresh(Script(Chunk(A, "release", (record(1),)), good(A, cursor={"e": 1})), A)

@@ -20,6 +20,7 @@ from fetcher.models import (
     Clock,
     OutcomeKind,
     PollRequest,
+    Spell,
     Stamp,
     TargetState,
     Watch,
@@ -409,6 +410,12 @@ def state_of(row: Sequence[Any]) -> TargetState:
         reconciled_at=from_milliseconds(reconciled),
         next_due=from_milliseconds(next_due),
         rhythm=rhythm,
+        spells=tuple(
+            [
+                Spell(datetime.fromisoformat(each["since"]), each["outcome"])
+                for each in lasting.get("spells", ())
+            ]
+        ),
         token=token,
         watch=watch_from(home, file, hand),
     )

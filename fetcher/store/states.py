@@ -13,6 +13,7 @@ from fetcher.models import (
     OutcomeKind,
     PollRequest,
     PollResult,
+    Spell,
     TargetState,
     Watch,
 )
@@ -59,6 +60,7 @@ def lasting(state: TargetState) -> Document:
         "missing": list(state.missing),
         "cursor": dict(state.cursor) if state.cursor is not None else None,
         "facts": dict(state.facts),
+        "spells": [{"since": each.since, "outcome": each.outcome} for each in state.spells],
     }
 
 
@@ -90,6 +92,7 @@ def advances(lease: Lease, state: TargetState, known: TargetState | None) -> boo
         and state.names == known.names
         and state.key == known.key
         and state.missing == known.missing
+        and state.spells == known.spells
     )
 
 
@@ -122,6 +125,7 @@ def state_from(document: Document, watch: Watch | None = None) -> TargetState:
         reconciled_at=get("reconciled_at"),
         next_due=get("next_due"),
         rhythm=get("rhythm", {}),
+        spells=tuple([Spell(each["since"], each["outcome"]) for each in get("spells", ())]),
         token=get("token", 0),
         watch=watch,
     )

@@ -7,7 +7,7 @@ below lets a browser load only what this server has. The one script shows change
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing
-from datetime import datetime, timedelta
+from datetime import datetime
 from importlib.resources import files
 from typing import Any, Final, Protocol
 from urllib.parse import quote
@@ -23,6 +23,7 @@ from fetcher.reader import Changed, Reader
 from fetcher.store.protocol import COLLECTIONS
 from fetcher.told import account_document
 from fetcher.web.access import Access
+from fetcher.web.charts import changes_by_day, mood_of, timeline
 
 __all__ = ["Pages"]
 
@@ -42,7 +43,6 @@ _LOOKED_AT: Final = 20_000
 _SHOWN: Final = 200
 _CHANGES: Final = 30
 _RECORDS: Final = 500
-_DAYS: Final = 30
 _LONG: Final = 20_000
 _UPSTREAMS: Final = ("github:", "ncbi:")
 _OWN: Final = ("_id", "kind", "targets", "history", "stamp", "observed", "blobs", "flat")
@@ -164,7 +164,8 @@ class Pages:
             return self._absent(f"The target {text} is not known here.")
         records = await self._reader.of_target(state.key, _RECORDS + 1)
         shown = [each for each in records[:_RECORDS] if may or not _is_hidden(each)]
-        days = _by_day(shown, self._reader.now())
+        now = self._reader.now()
+        days = changes_by_day(shown, now)
         return self._page(
             "target.html",
             state=state,
@@ -172,6 +173,7 @@ class Pages:
             records=[_lenient(each) for each in shown],
             more=len(records) > _RECORDS,
             days=days,
+            polls=timeline(state.spells, now),
             most=max([1, *(number for _, number in days)]),
         )
 
@@ -201,17 +203,6 @@ def _asset(name: str, media_type: str) -> Callable[[web.Request], Awaitable[web.
 
 def _is_hidden(record: Document) -> bool:
     return bool(record.get("private") or record.get("draft"))
-
-
-def _by_day(records: Sequence[Document], now: datetime) -> list[tuple[str, int]]:
-    """How many revisions each of the last days has, as far as the records tell."""
-    counts: Counter[str] = Counter()
-    for record in records:
-        times = {entry["revision"]: entry["changed_at"] for entry in record["history"]}
-        times.setdefault(record["revision"], record["changed_at"])
-        counts.update(f"{at:%Y-%m-%d}" for at in times.values())
-    days = [f"{now - timedelta(days=ago):%Y-%m-%d}" for ago in range(_DAYS - 1, -1, -1)]
-    return [(day, counts[day]) for day in days]
 
 
 def _every(state: TargetState) -> str:
@@ -286,12 +277,7 @@ def _record_name(record: Document) -> str:
 
 
 def _mood(state: TargetState) -> str:
-    """How an outcome looks; its word says the same."""
-    if state.outcome is None:
-        return ""
-    if state.outcome.good:
-        return "good"
-    return "warn" if state.outcome in (OutcomeKind.PARTIAL, OutcomeKind.RATE_LIMITED) else "bad"
+    return mood_of(str(state.outcome) if state.outcome is not None else None)
 
 
 def _safe_link(url: str) -> str:
@@ -313,6 +299,7 @@ _FILTERS: Final[Mapping[str, Callable[..., str]]] = {
     "safe_link": _safe_link,
     "short": _short,
     "since": _since,
+    "span": _span,
     "target_path": _target_path,
     "until": _until,
 }

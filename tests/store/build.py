@@ -5,7 +5,7 @@ from typing import Any
 
 from fetcher.documents import Kind
 from fetcher.errors import Evidence
-from fetcher.models import Batch, Failure, Lease, OutcomeKind, Record, TargetState
+from fetcher.models import Batch, Failure, Lease, OutcomeKind, Record, Spell, TargetState
 from fetcher.policy.digest import digest
 from fetcher.store import WriteStore
 
@@ -74,6 +74,7 @@ def state(**more: Any) -> TargetState:
         "facts": {"repository_id": 7, "latest": None},
         "records": 3,
         "failures": 2,
+        "spells": (Spell(T0 - timedelta(days=1), "good"), Spell(T0, "rate_limited")),
         "last_attempt": T0,
         "next_due": T0 + timedelta(minutes=1),
         **more,

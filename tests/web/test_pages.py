@@ -182,7 +182,9 @@ async def test_a_page_for_each_target_and_record(browser: Browser, shelf: Shelf)
     await shelf.write(batch(sequence("AB1", status="live"), target="ncbi:nuccore/AB1"))
     page = await browser.open("/targets/github:virtool%2Fvirtool")
     assert "virtool/virtool@<b>" in page.words
-    assert any(tag == "svg" for tag, _ in page.tags)
+    assert [tag for tag, _ in page.tags].count("svg") == 2
+    assert "They failed for" in page.words
+    assert "rate_limited from 2026-11-23 10:15 UTC" in page.words
     assert "draft" not in page.words
     record = next(each for each in page.links() if each.endswith("github%3A7%3A1"))
     shown = await browser.open(record)
