@@ -177,6 +177,7 @@ _TARGET: Final = _object(
     last_success=_MAYBE_TIME,
     last_change=_MAYBE_TIME,
     next_due=_MAYBE_TIME,
+    spells={"type": "array", "items": _object(since=_TIME, outcome=_TEXT)},
 )
 _CHANGE: Final = _object(
     cursor=_TEXT,

@@ -1,11 +1,9 @@
 """Daemons that are killed at random while their upstreams change, and what must hold then."""
 
 import asyncio
-import json
 import random
 import signal
 import statistics
-import sys
 import time
 from bisect import bisect_right
 from collections import Counter
@@ -17,7 +15,6 @@ from pathlib import Path
 from typing import Any, Final
 
 from fetcher.clock import SystemClock
-from fetcher.demo import Urls
 from fetcher.store import WriteStore, open_store
 from tests.chaos.checks import (
     Complaints,
@@ -29,46 +26,19 @@ from tests.chaos.checks import (
     mended_at,
     states_of,
 )
-from tests.chaos.weather import ACCESSIONS, NCBI_RATE, QUERY, REPOSITORIES, TOKEN, Book, Weather
+from tests.chaos.daemons import EVERY, TARGETS, Daemons, Plan
+from tests.chaos.subscriber import Subscriber
+from tests.chaos.weather import Book, Weather
 
 __all__ = ["Plan", "Report", "storm"]
 
-COMMAND: Final = Path(sys.executable).with_name("fetcher")
-TARGETS: Final = (
-    *(f"github:{name}" for name in REPOSITORIES),
-    *(f"ncbi:nuccore/{name}" for name in ACCESSIONS),
-    f"ncbi:nuccore?{QUERY}",
-)
-EVERY: Final = 1.0
-RECONCILE: Final = 3.0
-"""Seconds after which the query is listed whole: so both ways of asking go on all the time."""
 _LOOK: Final = 0.1
 _SETTLE: Final = 60.0
-_DRAIN: Final = 20.0
+_HEARD: Final = 10.0
 _BEAT: Final = 0.02
 # Seconds after which requests that came meanwhile cannot be told from ones that come at once: half
 # of what a budget allows a request for its way.
 _ASLEEP: Final = 0.25
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """A storm.
-
-    Every `stop_every`-th blow (0: none) is a pause longer than the lease, every `drain_every`-th
-    of the others an orderly end. `plain` leaves out what comes back upstream: see `Weather`.
-    `graphql` has GitHub asked with a token, which is by another way.
-    """
-
-    url: str
-    kills: int
-    seed: int = 1
-    replicas: int = 1
-    stop_every: int = 0
-    drain_every: int = 0
-    lease: float = 2.0
-    plain: bool = False
-    graphql: bool = False
 
 
 @dataclass(slots=True)
@@ -83,6 +53,8 @@ class Report:
     polls: int = 0
     requests: Counter[str] = field(default_factory=Counter)
     read: int = 0
+    heard: int = 0
+    connections: int = 0
     recoveries: list[float] = field(default_factory=list)
     cut_short: int = 0
     settled: float = 0.0
@@ -102,6 +74,7 @@ class Report:
                 f"{self.changes} changes upstream, {self.polls} polls committed, "
                 f"{self.read} changes read from the feed"
             ),
+            f"{self.heard} events heard from the API, over {self.connections} connections",
             f"requests: {_counts(self.requests)}",
             (
                 f"from a kill to the next commit: {recovery} ({len(times)} kills; another kill "
@@ -116,80 +89,6 @@ def _counts(counter: Counter[str]) -> str:
     return ", ".join(f"{name} {number}" for name, number in sorted(counter.items()))
 
 
-class Daemons:
-    """Processes of `fetcher run` on one store."""
-
-    def __init__(self, folder: Path, plan: Plan, urls: Urls) -> None:
-        self._folder = folder
-        self.running: list[asyncio.subprocess.Process] = []
-        listed = ", ".join(json.dumps(each) for each in TARGETS)
-        text = f"""
-            [github]
-            api_url = "{urls.github}"
-            token = "{TOKEN if plan.graphql else ""}"
-            [ncbi]
-            eutils_url = "{urls.eutils}"
-            email = "storm@example.org"
-            requests_per_second = {NCBI_RATE}
-            reconcile = "{RECONCILE:g}s"
-            [store]
-            url = "{plan.url}"
-            [service]
-            lease = "{plan.lease:g}s"
-            min_interval = "{EVERY:g}s"
-            max_interval = "3s"
-            [api]
-            listen = ""
-            [[watch]]
-            targets = [{listed}]
-            every = "{EVERY:g}s"
-            """
-        folder.joinpath("fetcher.toml").write_text(text, "utf-8")
-
-    async def start(self) -> asyncio.subprocess.Process:
-        """One more."""
-        arguments = ("run", "--config", "fetcher.toml", "--log-format", "json")
-        with self._folder.joinpath("daemons.log").open("ab") as log:
-            process = await asyncio.create_subprocess_exec(
-                COMMAND,
-                *arguments,
-                cwd=self._folder,
-                stdin=asyncio.subprocess.DEVNULL,
-                stdout=asyncio.subprocess.DEVNULL,
-                stderr=log,
-            )
-        self.running.append(process)
-        return process
-
-    async def kill(self, process: asyncio.subprocess.Process) -> None:
-        """SIGKILL."""
-        process.kill()
-        await process.wait()
-        self.running.remove(process)
-
-    async def kill_all(self) -> None:
-        for process in list(self.running):
-            if process.returncode is None:
-                process.kill()
-            await process.wait()
-        self.running.clear()
-
-    async def drain(self, process: asyncio.subprocess.Process) -> int | None:
-        """SIGTERM; gives the exit code, None where it does not end."""
-        process.terminate()
-        try:
-            async with asyncio.timeout(_DRAIN):
-                code = await process.wait()
-        except TimeoutError:
-            return None
-        self.running.remove(process)
-        return code
-
-    def logged(self) -> str:
-        """What all of them said."""
-        return self._folder.joinpath("daemons.log").read_text("utf-8")
-
-
 @dataclass(slots=True)
 class Storm:
     """One storm under way."""
@@ -202,6 +101,7 @@ class Storm:
     daemons: Daemons
     follower: Follower
     watcher: Watcher
+    subscriber: Subscriber
     report: Report
     killed: list[float] = field(default_factory=list)
     asleep: list[tuple[float, float]] = field(default_factory=list)
@@ -313,9 +213,19 @@ class Storm:
                 break
             await asyncio.sleep(_LOOK)
         self.report.settled = time.monotonic() - begun
+        await self._all_heard()
         code = await self.daemons.drain(process)
         if code != 0:
             self.report.violations("a daemon drains", f"it ended with {code}")
+
+    async def _all_heard(self) -> None:
+        """Who listens to the API hears of the latest state of everything."""
+        end = time.monotonic() + _HEARD
+        while missed := await self.subscriber.missed(self.store):
+            if time.monotonic() > end:
+                self.report.violations("who listens misses nothing", "; ".join(missed[:5]))
+                return
+            await asyncio.sleep(_LOOK)
 
     async def _waiting(self, since: float) -> list[str]:
         """Targets without two polls since: the second of them began after the first."""
@@ -337,6 +247,8 @@ class Storm:
         report.changes = self.weather.changes
         report.requests.update(f"{each.upstream} {each.status}" for each in log)
         report.read = self.follower.changes
+        report.heard = self.subscriber.events
+        report.connections = self.subscriber.connections
         commits = self.watcher.times()
         report.polls = len(commits)
         for n, at in enumerate(self.killed):
@@ -362,7 +274,10 @@ async def _begun(folder: Path, plan: Plan) -> AsyncIterator[Storm]:
         daemons = Daemons(folder, plan, urls)
         stack.push_async_callback(daemons.kill_all)
         follower = Follower(store, report.violations)
-        yield Storm(plan, rng, weather, book, store, daemons, follower, Watcher(), report)
+        subscriber = Subscriber(daemons.ports, random.Random(plan.seed), report.violations)
+        yield Storm(
+            plan, rng, weather, book, store, daemons, follower, Watcher(), subscriber, report
+        )
 
 
 async def storm(
@@ -376,7 +291,8 @@ async def storm(
         blowing = asyncio.create_task(made.weather.blow())
         raging = asyncio.create_task(made.rage(on_kill))
         beating = asyncio.create_task(made.keep_time())
-        tasks: list[asyncio.Task[Any]] = [looking, blowing, raging, beating]
+        listening = asyncio.create_task(made.subscriber.run())
+        tasks: list[asyncio.Task[Any]] = [looking, blowing, raging, beating, listening]
         try:
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             for task in tasks:

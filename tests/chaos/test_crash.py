@@ -31,3 +31,4 @@ async def test_killed_at_random_nothing_is_lost(
     assert report.kills == 5
     assert report.polls > 20
     assert report.read > 20
+    assert report.heard > 20

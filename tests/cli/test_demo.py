@@ -2,13 +2,16 @@
 
 import asyncio
 import re
+import resource
 import signal
 from pathlib import Path
 
 import aiohttp
 import pytest
 
+from fetcher.cli.run import open_many_files
 from fetcher.demo import DemoUpstream, Publisher
+from fetcher.web.app import connections
 from tests.cli.conftest import Cli
 
 
@@ -77,6 +80,20 @@ async def test_an_address_that_cannot_be_taken(cli: Cli) -> None:
     done = await cli("demo", "--listen", "nonsense")
     assert done.code == 2
     assert "api.listen" in done.err
+
+
+def test_as_many_files_as_may_be_open() -> None:
+    """Whatever the shell that it was started from allows by itself."""
+    before, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (min(512, hard), hard))
+        few = connections()
+        open_many_files()
+        raised, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+        assert raised == min(hard, 65_536) or hard == resource.RLIM_INFINITY
+        assert few < connections() <= 4_096
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (before, hard))
 
 
 @pytest.mark.parametrize("rounds", [1, 20])

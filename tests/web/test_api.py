@@ -11,6 +11,7 @@ from typing import Any
 import aiohttp
 import pytest
 from isal import isal_zlib
+from openapi_spec_validator import validate
 from yarl import URL
 
 from fetcher.keeper import Keeper
@@ -479,6 +480,7 @@ async def test_the_description_is_what_serves(client: Client) -> None:
     """Every path and parameter of the one is in the other, and every answer fits."""
     described = await client.json("/openapi.json")
     assert described["openapi"].startswith("3.1")
+    validate(described)
     paths = {(path, method) for path, methods in described["paths"].items() for method in methods}
     assert paths == {(route.plain_path, route.method.lower()) for route in ROUTES}
     text = json.dumps(described)
