@@ -5,6 +5,7 @@ import gc
 import os
 import resource
 import signal
+import sys
 from pathlib import Path
 from typing import Final
 
@@ -18,6 +19,7 @@ from fetcher.log import set_up_log
 __all__ = ["open_many_files", "run_daemon"]
 
 _FILES: Final = 1 << 16
+_SWITCH: Final = 0.0005
 
 
 async def run_daemon(common: Common) -> int:
@@ -28,6 +30,10 @@ async def run_daemon(common: Common) -> int:
         return load_settings(common.config, os.environ, Path.cwd(), overrides)
 
     give_back()
+    # Threads that read and merge records hold the interpreter for so long at a time. At Python's
+    # 5 ms the event loop, and with it the API, waits behind them again and again:
+    # https://docs.python.org/3/library/sys.html#sys.setswitchinterval and docs/benchmarks.md
+    sys.setswitchinterval(_SWITCH)
     open_many_files()
     settings = load()
     # What a start leaves behind lives as long as the process, and is not gone through again.
