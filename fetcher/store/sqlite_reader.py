@@ -39,6 +39,7 @@ __all__ = ["STATE", "SqliteReader", "marks", "request_of", "some", "state_of"]
 _PARAMETERS: Final = 500
 # Ids of a page; documents read at once, first and at most, and about how many bytes of them.
 _IDS: Final = 5_000
+_BEHIND_ALL: Final = "\U0010ffff"
 _FIRST: Final = 16
 _ROWS: Final = 64
 _PAGE_BYTES: Final = 4 << 20
@@ -276,8 +277,8 @@ class SqliteReader:
 
     async def _found(self, query: Query) -> AsyncGenerator[list[str], None]:
         """The ids that a query finds, in its order, by the page."""
-        source, values = _where(query)
-        after: Sequence[object] | None = None
+        source, values = _where(query, lower=False)
+        after = _first(query)
         if query.after is not None:
             places = zip(query.order, query.after, strict=True)
             after = [scalar(name, value) for name, value in places]
@@ -333,8 +334,22 @@ class SqliteReader:
                 return
 
 
-def _where(query: Query) -> tuple[str, list[object]]:
-    """The FROM and WHERE of a query, with its values."""
+def _first(query: Query) -> Sequence[object] | None:
+    """The place before the first record, where a query has a lower bound in its own order.
+
+    As a condition beside that of a page it would be the one by which SQLite enters the index, and
+    each page would go over all those before it.
+    """
+    if query.prefix is not None:
+        return (query.prefix,)
+    if query.updated_after is not None and query.order[0] == "update_date":
+        return scalar("update_date", query.updated_after), _BEHIND_ALL
+    return None
+
+
+def _where(query: Query, *, lower: bool = True) -> tuple[str, list[object]]:
+    """The FROM and WHERE of a query, with its values; `lower` is with the bound of `_first`."""
+    lower = lower or _first(query) is None
     table = COLLECTIONS[query.kind]
     values: list[object] = []
     conditions: list[str] = []
@@ -353,12 +368,15 @@ def _where(query: Query) -> tuple[str, list[object]]:
     for name, value in query.match.items():
         conditions.append("json_extract(document, ?) IS ?")
         values += [f"$.{name}", value]
-    if query.updated_after is not None:
+    if query.updated_after is not None and lower:
         conditions.append("update_date > ?")
         values.append(scalar("update_date", query.updated_after))
     if query.prefix is not None:
-        conditions += [f"{table}._id > ?", f"{table}._id < ?"]
-        values += [query.prefix, after_prefix(query.prefix)]
+        conditions.append(f"{table}._id < ?")
+        values.append(after_prefix(query.prefix))
+        if lower:
+            conditions.append(f"{table}._id > ?")
+            values.append(query.prefix)
     return f"{table} WHERE {' AND '.join(conditions or ['1'])}", values
 
 

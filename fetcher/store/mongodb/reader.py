@@ -282,13 +282,16 @@ def _behind(query: Query) -> Iterator[Document]:
         case None:
             yield wanted
         case (id_,):
-            yield {"$and": [wanted, {"_id": {"$gt": id_}}]}
+            # In place of the lower bound that it may have: an index is entered by one alone.
+            yield {**wanted, "_id": {**wanted.get("_id", {}), "$gt": id_}}
         case (value, id_):
             first = query.order[0]
-            yield {"$and": [wanted, {first: value, "_id": {"$gt": id_}}]}
             if first == "update_date":
-                yield {"$and": [wanted, {first: {"$gt": value}}]}
-            elif value is not None:
+                yield {**wanted, first: value, "_id": {"$gt": id_}}
+                yield {**wanted, first: {"$gt": value}}
+                return
+            yield {"$and": [wanted, {first: value, "_id": {"$gt": id_}}]}
+            if value is not None:
                 yield {"$and": [wanted, {first: {"$lt": value}}]}
                 yield {"$and": [wanted, {first: None}]}
 
