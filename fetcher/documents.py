@@ -291,6 +291,17 @@ _AS_IS: Final = orjson.OPT_UTC_Z
 _SORTED: Final = orjson.OPT_UTC_Z | orjson.OPT_SORT_KEYS
 
 
+class Blob(TypedDict):
+    """Where a field of a document is: `digest` names it, `length` is in bytes.
+
+    `encoding` is ``text`` (UTF-8), ``json`` or ``bytes``.
+    """
+
+    digest: str
+    length: int
+    encoding: str
+
+
 def flat_file(document: Content) -> bytes | None:
     """The GenBank flat file of a sequence document, exactly as it was served, if it is kept."""
     flat = document.get("flat")

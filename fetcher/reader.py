@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, Final, Generic, Literal, Self, TypeAlias,
 from fetcher.clock import SystemClock
 from fetcher.cursors import feed_cursor, feed_position, page_cursor, page_place, reaches
 from fetcher.databases import SUMMARY_DATABASES
-from fetcher.documents import Document, Kind, Release, Sequence, Summary, Tag, Taxon
+from fetcher.documents import Blob, Document, Kind, Release, Sequence, Summary, Tag, Taxon
 from fetcher.errors import UsageError
 from fetcher.models import AccountState, ChangeKind, Clock, TargetState
 from fetcher.store import Query, ReadStore, open_store
@@ -216,20 +216,28 @@ class Reader:
     # NCBI
 
     async def sequence(
-        self, accession: str, *, database: str = "nuccore"
+        self, accession: str, *, database: str = "nuccore", whole: bool = True
     ) -> Fresh[Sequence] | None:
-        """A record by accession, or by a UID that was asked for; without version the newest."""
+        """A record by accession, or by a UID that was asked for; without version the newest.
+
+        Unless `whole`, fields that are too large for a document are None, and named in ``blobs``
+        (see `fetcher.documents.Blob`): `blob` has their bytes.
+        """
         target = _named(database, accession)
         name, _, version = target.name.partition(".")
         if version:
             return await self._fresh(
-                await self._store.record("sequence", f"{database}:{target.name}")
+                await self._store.record("sequence", f"{database}:{target.name}", whole=whole)
             )
         where = {"database": database, "accession": name}
-        found = await self._newest(Query("sequence", where=where))
+        found = await self._newest(Query("sequence", where=where), whole=whole)
         if found is None and (state := await self._store.target(target.fold)) is not None:
-            found = await self._newest(Query("sequence", target=state.key))
+            found = await self._newest(Query("sequence", target=state.key), whole=whole)
         return await self._fresh(found)
+
+    def blob(self, blob: Blob) -> AsyncGenerator[bytes, None]:
+        """The bytes of a field that a document only names, piece by piece."""
+        return self._store.blob(blob)
 
     async def sequences(
         self,
@@ -409,14 +417,14 @@ class Reader:
                 document = max(found, key=lambda each: each["fetched_at"], default=None)
         return await self._fresh(document)
 
-    async def _newest(self, query: Query) -> Document | None:
+    async def _newest(self, query: Query, *, whole: bool = True) -> Document | None:
         """Of several versions the highest: they are numbers, 10 comes after 9."""
         newest: Document | None = None
         async with aclosing(self._store.records(query, whole=False)) as documents:
             async for document in documents:
                 if newest is None or document["version"] > newest["version"]:
                     newest = document
-        if newest is None or "blobs" not in newest:
+        if newest is None or "blobs" not in newest or not whole:
             return newest
         return await self._store.record(query.kind, newest["_id"])
 

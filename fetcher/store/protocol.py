@@ -9,7 +9,7 @@ from datetime import datetime
 from types import MappingProxyType
 from typing import Any, Literal, Protocol, Self, TypeAlias
 
-from fetcher.documents import Document, Kind
+from fetcher.documents import Blob, Document, Kind
 from fetcher.models import (
     AccountState,
     Batch,
@@ -187,8 +187,15 @@ class ReadStore(Protocol):
         """The records that changed last, newest first; blobs are left out."""
         ...
 
-    async def record(self, kind: Kind, id_: str) -> Document | None:
-        """One record whole, blobs included."""
+    async def record(self, kind: Kind, id_: str, *, whole: bool = True) -> Document | None:
+        """One record; its blobs are left out, and named in ``blobs``, unless `whole`."""
+        ...
+
+    def blob(self, blob: Blob) -> AsyncGenerator[bytes, None]:
+        """The bytes of one of a document's ``blobs``, piece by piece, in bounded memory.
+
+        Raises `StoreUnavailable`, at the end, where it is not whole.
+        """
         ...
 
     def records(self, query: Query, *, whole: bool = True) -> AsyncGenerator[Document, None]:

@@ -14,7 +14,8 @@ from typing import Any, Final, Self
 
 import aiosqlite
 
-from fetcher.documents import Document, Kind, from_json
+from fetcher.documents import Blob, Document, Kind, from_json
+from fetcher.errors import StoreUnavailable
 from fetcher.models import (
     AccountState,
     Clock,
@@ -176,12 +177,24 @@ class SqliteReader:
             found += [from_row(text, flat) for text, flat in rows]
         return latest(found, limit)
 
-    async def record(self, kind: Kind, id_: str) -> Document | None:
+    async def record(self, kind: Kind, id_: str, *, whole: bool = True) -> Document | None:
         """See `ReadStore`."""
         rows = await self._rows(
             f"SELECT document, flat FROM {COLLECTIONS[kind]} WHERE _id = ?", (id_,)
         )
-        return await self._whole(from_row(*rows[0])) if rows else None
+        document = from_row(*rows[0]) if rows else None
+        return await self._whole(document) if document is not None and whole else document
+
+    async def blob(self, blob: Blob) -> AsyncGenerator[bytes, None]:
+        """See `ReadStore`."""
+        came = part = 0
+        while came < blob["length"]:
+            sql = "SELECT data FROM blobs WHERE digest = ? AND part = ?"
+            rows = await self._rows(sql, (blob["digest"], part))
+            if not rows:
+                raise StoreUnavailable(f"the store lacks a part of {blob['digest']}")
+            part, came = part + 1, came + len(rows[0][0])
+            yield rows[0][0]
 
     async def records(self, query: Query, *, whole: bool = True) -> AsyncGenerator[Document, None]:
         """See `ReadStore`."""

@@ -22,7 +22,17 @@ from fetcher.documents import json_bytes, to_json
 from fetcher.reader import Fresh, Page
 from fetcher.web.problems import problem
 
-__all__ = ["JSON", "Answer", "Freshness", "Prepared", "listing", "of_record", "send"]
+__all__ = [
+    "JSON",
+    "Answer",
+    "Freshness",
+    "Prepared",
+    "describe",
+    "listing",
+    "of_record",
+    "part_of",
+    "send",
+]
 
 JSON: Final = "application/json"
 _GZIP: Final = 16 + zlib.MAX_WBITS
@@ -133,11 +143,13 @@ class Prepared:
         return self._packed
 
 
-async def send(request: web.Request, prepared: Prepared, now: datetime) -> web.StreamResponse:
-    """The response: 200, 206, 304 or 416."""
+def describe(
+    request: web.Request, prepared: Prepared, now: datetime, *, long: bool = False
+) -> tuple[dict[str, str], bool, bool]:
+    """The headers, whether the body shall be compressed, and whether the reader has it already."""
     answer, asking = prepared.answer, request.headers
     compressed = (
-        len(answer.body) >= _SMALL
+        (long or len(answer.body) >= _SMALL)
         and hdrs.RANGE not in asking
         and _takes_gzip(asking.get(hdrs.ACCEPT_ENCODING, ""))
     )
@@ -145,21 +157,36 @@ async def send(request: web.Request, prepared: Prepared, now: datetime) -> web.S
     headers = prepared.headers(now)
     headers[hdrs.ETAG] = etag
     if _matches(asking.get(hdrs.IF_NONE_MATCH), etag):
-        return web.Response(status=304, headers=headers)
+        return headers, compressed, True
     headers[hdrs.CONTENT_TYPE] = _content_type(answer.media_type)
     headers["X-Content-Type-Options"] = "nosniff"
+    return headers, compressed, False
+
+
+def part_of(request: web.Request, size: int, etag: str) -> tuple[int, int] | web.Response | None:
+    """From where to where a reader wants it; None for the whole, 416 for what is outside of it."""
+    asked = request.headers.get(hdrs.RANGE, "")
+    part = _part(asked, size, request.headers.get(hdrs.IF_RANGE), etag)
+    if part is not None and part[0] >= part[1]:
+        text = f"Range: {asked} is outside of {size} bytes"
+        return problem(416, text, Content_Range=f"bytes */{size}")
+    return part
+
+
+async def send(request: web.Request, prepared: Prepared, now: datetime) -> web.StreamResponse:
+    """The response: 200, 206, 304 or 416."""
+    answer = prepared.answer
+    headers, compressed, same = describe(request, prepared, now)
+    if same:
+        return web.Response(status=304, headers=headers)
     body = answer.body
     status = answer.status
-    if answer.ranges and (asked := asking.get(hdrs.RANGE)) is not None:
-        part = _part(asked, len(body), asking.get(hdrs.IF_RANGE), etag)
+    if answer.ranges and hdrs.RANGE in request.headers:
+        part = part_of(request, len(body), headers[hdrs.ETAG])
+        if isinstance(part, web.Response):
+            return part
         if part is not None:
             start, end = part
-            if start >= end:
-                return problem(
-                    416,
-                    f"Range: {asked} is outside of {len(body)} bytes",
-                    Content_Range=f"bytes */{len(body)}",
-                )
             headers[hdrs.CONTENT_RANGE] = f"bytes {start}-{end - 1}/{len(body)}"
             body, status = body[start:end], 206
     if compressed:

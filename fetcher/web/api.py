@@ -13,7 +13,8 @@ from fetcher.web.access import Access
 from fetcher.web.answers import Answer, Prepared, send
 from fetcher.web.call import Absent, Call, Poller, Watcher
 from fetcher.web.declare import BadParameter, Route, read
-from fetcher.web.kept import Kept
+from fetcher.web.kept import Kept, Ready
+from fetcher.web.long import Long, send_long
 from fetcher.web.openapi import document, page
 from fetcher.web.problems import problem
 from fetcher.web.stream import Crowded, Hub
@@ -87,7 +88,7 @@ class Api:
                     WWW_Authenticate="Bearer",
                 )
             key = (route.name, request.raw_path, may is True)
-            if (ready := self._kept.find(key)) is not None:
+            if isinstance(ready := self._kept.find(key), Prepared):
                 return await send(request, ready, self._reader.now())
             try:
                 values = read(route, request)
@@ -102,6 +103,8 @@ class Api:
                 )
                 if route.kept:
                     ready = await self._kept.get(key, partial(_prepared, route, call))
+                    if isinstance(ready, Long):
+                        return await send_long(request, ready, self._reader.now())
                     return await send(request, ready, self._reader.now())
                 answer: Answer | web.StreamResponse = await route.handle(call)
             except (BadParameter, UsageError) as error:
@@ -127,6 +130,6 @@ class Api:
         return handler
 
 
-async def _prepared(route: Route, call: Call) -> Prepared:
-    answer: Answer = await route.handle(call)
-    return Prepared(answer)
+async def _prepared(route: Route, call: Call) -> Ready:
+    answer: Answer | Long = await route.handle(call)
+    return answer if isinstance(answer, Long) else Prepared(answer)

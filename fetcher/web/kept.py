@@ -7,11 +7,14 @@ commits is seen a moment later, `hold` at most.
 import asyncio
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Hashable
-from typing import Final
+from typing import Final, TypeAlias
 
 from fetcher.web.answers import Prepared
+from fetcher.web.long import Long
 
-__all__ = ["Kept"]
+__all__ = ["Kept", "Ready"]
+
+Ready: TypeAlias = Prepared | Long
 
 _HOLD: Final = 0.1
 _ENTRIES: Final = 1_024
@@ -25,9 +28,9 @@ class Kept:
     def __init__(self, now: Callable[[], float], hold: float = _HOLD) -> None:
         self._now = now
         self._hold = hold
-        self._entries: OrderedDict[Hashable, tuple[float, Prepared]] = OrderedDict()
+        self._entries: OrderedDict[Hashable, tuple[float, Ready]] = OrderedDict()
         self._bytes = 0
-        self._made: dict[Hashable, asyncio.Future[Prepared]] = {}
+        self._made: dict[Hashable, asyncio.Future[Ready]] = {}
         self._generation = 0
 
     def forget(self) -> None:
@@ -37,14 +40,14 @@ class Kept:
         self._made.clear()  # what is being made may have been read before
         self._bytes = 0
 
-    def find(self, key: Hashable) -> Prepared | None:
+    def find(self, key: Hashable) -> Ready | None:
         """What is kept."""
         found = self._entries.get(key)
         if found is not None and self._now() - found[0] <= self._hold:
             return found[1]
         return None
 
-    async def get(self, key: Hashable, make: Callable[[], Awaitable[Prepared]]) -> Prepared:
+    async def get(self, key: Hashable, make: Callable[[], Awaitable[Ready]]) -> Ready:
         """What is kept, or else what `make` gives: made once, however many ask at a time.
 
         Raises what `make` raises, to all who wait for it.
@@ -60,7 +63,7 @@ class Kept:
         # Whoever asked first may go away; the others still want it.
         return await asyncio.shield(task)
 
-    async def _make(self, key: Hashable, make: Callable[[], Awaitable[Prepared]]) -> Prepared:
+    async def _make(self, key: Hashable, make: Callable[[], Awaitable[Ready]]) -> Ready:
         generation, begun = self._generation, self._now()
         task = asyncio.current_task()
         try:
@@ -72,7 +75,7 @@ class Kept:
             self._put(key, begun, made)
         return made
 
-    def _put(self, key: Hashable, begun: float, made: Prepared) -> None:
+    def _put(self, key: Hashable, begun: float, made: Ready) -> None:
         if (old := self._entries.pop(key, None)) is not None:
             self._bytes -= old[1].size
         self._entries[key] = (begun, made)

@@ -5,7 +5,7 @@ from typing import Any
 
 from fetcher.databases import SUMMARY_DATABASES
 from fetcher.documents import flat_file, to_fasta
-from fetcher.reader import Fresh
+from fetcher.reader import Fresh, Reader
 from fetcher.web.answers import Answer, Freshness, listing, of_record
 from fetcher.web.call import Absent, Call
 from fetcher.web.declare import (
@@ -19,6 +19,7 @@ from fetcher.web.declare import (
     time,
 )
 from fetcher.web.github_routes import AFTER, LIMIT
+from fetcher.web.long import Long, long_fasta, long_flat, long_json
 
 __all__ = ["ROUTES"]
 
@@ -38,12 +39,14 @@ def _absent(database: str, name: str) -> Absent:
     return Absent(f"nothing is stored under {target}; `fetcher fetch {target}` gets it")
 
 
-async def _record(call: Call) -> Answer:
+async def _record(call: Call) -> Answer | Long:
     database, name = call.values["database"], call.values["accession"]
     if database in _SEQUENCES:
-        found = await call.reader.sequence(name, database=database)
+        found = await call.reader.sequence(name, database=database, whole=False)
         if found is None:
             raise _absent(database, name)
+        if "blobs" in found.record:
+            return await _long(call.reader, found, call.values["format"])
         return await _written(found, call.values["format"])
     if database not in SUMMARY_DATABASES:
         raise _unknown(database)
@@ -58,6 +61,18 @@ async def _record(call: Call) -> Answer:
 def _unknown(database: str) -> Absent:
     known = ", ".join((*_SEQUENCES, "taxonomy", "genome", *SUMMARY_DATABASES))
     return Absent(f"there is no database {database!r} here; known are {known}")
+
+
+async def _long(reader: Reader, found: Fresh[Any], how: str) -> Answer | Long:
+    """What is too long for a document is sent as it is read; the rest as ever."""
+    match how:
+        case "json":
+            return long_json(reader, found)
+        case "fasta":
+            long = long_fasta(reader, found, _FASTA)
+        case _:
+            long = long_flat(reader, found, _GENBANK)
+    return long if long is not None else await _written(found, how)
 
 
 async def _written(found: Fresh[Any], how: str) -> Answer:

@@ -8,7 +8,8 @@ from typing import Any, Final, Self
 
 from pymongo import ASCENDING, DESCENDING
 
-from fetcher.documents import Document, Kind
+from fetcher.documents import Blob, Document, Kind
+from fetcher.errors import StoreUnavailable
 from fetcher.models import AccountState, PollRequest, Stamp, TargetState, Watch, Watched
 from fetcher.store.feed import Changed, latest, visible
 from fetcher.store.mongo import NO_CASE, Bucket, Client, Collection, Database
@@ -20,6 +21,8 @@ from fetcher.store.states import bearer, request_from, state_from, watch_from
 __all__ = ["MongoReader", "some", "state_of"]
 
 _IN: Final = 1_000
+# Chunks of a blob, of 255 kB, that are read at once.
+_CHUNKS: Final = 4
 
 
 class MongoReader:
@@ -160,11 +163,30 @@ class MongoReader:
                 found += await cursor.limit(limit).to_list(None)
         return latest(found, limit)
 
-    async def record(self, kind: Kind, id_: str) -> Document | None:
+    async def record(self, kind: Kind, id_: str, *, whole: bool = True) -> Document | None:
         """See `ReadStore`."""
         with mapped(self._where):
             document = await self._of(kind).find_one({"_id": id_})
-        return await self._whole(document) if document is not None else None
+        return await self._whole(document) if document is not None and whole else document
+
+    async def blob(self, blob: Blob) -> AsyncGenerator[bytes, None]:
+        """See `ReadStore`."""
+        came = 0
+        with mapped(self._where):
+            wanted = {"filename": blob["digest"], "length": blob["length"]}
+            file = await self._database["blobs.files"].find_one(wanted, {"_id": 1})
+            chunks = (
+                self._database["blobs.chunks"]
+                .find({"files_id": file["_id"] if file is not None else None}, {"data": 1})
+                .sort("n", ASCENDING)
+                # GridFS's own reader takes a hundred chunks at once, which are 25 MB.
+                .batch_size(_CHUNKS)
+            )
+            async for chunk in chunks:
+                came += len(chunk["data"])
+                yield chunk["data"]
+        if came != blob["length"]:
+            raise StoreUnavailable(f"the store lacks a part of {blob['digest']}")
 
     async def records(self, query: Query, *, whole: bool = True) -> AsyncGenerator[Document, None]:
         """See `ReadStore`."""
