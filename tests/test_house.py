@@ -73,6 +73,11 @@ ROOMS: Mapping[str, set[str]] = {
     "fetcher.store.mongo": {"fetcher.store", "motor", "pymongo", "bson"},
     "fetcher.store.mongodb": {"fetcher.store", "bson", "pymongo"},
     "fetcher.cursors": {"fetcher.store.protocol"},
+    "fetcher.archive": {
+        "fetcher.store.protocol",
+        "fetcher.store.states",
+        "fetcher.store.times",
+    },
     "fetcher.reader": {"fetcher.clock", "fetcher.cursors", "fetcher.store"},
     "fetcher.told": {"fetcher.gate"},
     "fetcher.keeper": {
@@ -202,6 +207,7 @@ ROOMS: Mapping[str, set[str]] = {
     "fetcher.demo.graphql": {"fetcher.demo", "graphql"},
     "fetcher.cli": {
         "fetcher.alignment",
+        "fetcher.archive",
         "fetcher.comparison",
         "fetcher.policy.capacity",
         "fetcher.accounts",

@@ -427,6 +427,47 @@ def check(
 
 
 @app.command()
+def export(
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output", "-o", metavar="FILE", help="Write it there; compressed if it ends in .gz."
+        ),
+    ] = None,
+    config: ConfigOption = None,
+    store: StoreOption = None,
+    quiet: QuietOption = False,
+    log_format: LogFormatOption = "console",
+    log_level: LogLevelOption = "error",
+) -> None:
+    """Write all that the store has as ndjson: records, targets, watches, budgets."""
+    with guarded():
+        from fetcher.cli.archive import export as export_all
+
+        common = Common(config, store, quiet, log_format, log_level)
+        raise typer.Exit(run(export_all(output, common)))
+
+
+@app.command("import")
+def import_(
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE|-", help="What `fetcher export` wrote, .gz or not.")
+    ],
+    config: ConfigOption = None,
+    store: StoreOption = None,
+    quiet: QuietOption = False,
+    log_format: LogFormatOption = "console",
+    log_level: LogLevelOption = "error",
+) -> None:
+    """Fill an empty store with what an export has, and verify the counts."""
+    with guarded():
+        from fetcher.cli.archive import import_ as import_all
+
+        common = Common(config, store, quiet, log_format, log_level)
+        raise typer.Exit(run(import_all(file, common)))
+
+
+@app.command()
 def demo(
     format_: FormatOption = Format.TABLE,
     listen: Annotated[

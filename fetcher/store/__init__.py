@@ -2,9 +2,9 @@
 
 from fetcher.errors import UsageError
 from fetcher.models import Clock
-from fetcher.store.protocol import Query, ReadStore, WriteStore
+from fetcher.store.protocol import Filler, Query, ReadStore, WriteStore
 
-__all__ = ["Query", "ReadStore", "WriteStore", "open_store"]
+__all__ = ["Filler", "Query", "ReadStore", "WriteStore", "open_filler", "open_store"]
 
 
 async def open_store(url: str, *, clock: Clock, create: bool = True) -> WriteStore:
@@ -22,4 +22,22 @@ async def open_store(url: str, *, clock: Clock, create: bool = True) -> WriteSto
         from fetcher.store.mongodb.writer import MongoStore
 
         return await MongoStore.open(url, create=create)
-    raise UsageError(f"unknown store {scheme!r}; write sqlite:///FILE or mongodb://HOST/DATABASE")
+    raise _unknown(scheme)
+
+
+async def open_filler(url: str, *, clock: Clock) -> Filler:
+    """Opens a store for an import, and makes it where there is none; raises as `open_store`."""
+    scheme = url.partition(":")[0].lower()
+    if scheme == "sqlite":
+        from fetcher.store.sqlite_filler import SqliteFiller
+
+        return await SqliteFiller.open(url, clock, create=True, filling=True)
+    if scheme in ("mongodb", "mongodb+srv"):
+        from fetcher.store.mongodb.filler import MongoFiller
+
+        return await MongoFiller.open(url, create=True, filling=True)
+    raise _unknown(scheme)
+
+
+def _unknown(scheme: str) -> UsageError:
+    return UsageError(f"unknown store {scheme!r}; write sqlite:///FILE or mongodb://HOST/DATABASE")

@@ -28,7 +28,7 @@ from pymongo.write_concern import WriteConcern
 from fetcher.documents import Document, Kind
 from fetcher.errors import SchemaTooNew, UsageError
 from fetcher.store.mongodb.errors import DATABASE, shown
-from fetcher.store.protocol import COLLECTIONS, INDEXED, SCHEMA_VERSION
+from fetcher.store.protocol import COLLECTIONS, INDEXED, SCHEMA_VERSION, half_filled
 
 __all__ = [
     "NO_CASE",
@@ -85,7 +85,7 @@ def database_of(client: Client, url: str) -> Database:
     )
 
 
-async def prepare(database: Database, where: str, *, create: bool) -> None:
+async def prepare(database: Database, where: str, *, create: bool, filling: bool = False) -> None:
     """Makes what is missing, if it may; harmless when several do it at once."""
     meta = database["meta"]
     schema = await meta.find_one({"_id": "schema"})
@@ -94,6 +94,8 @@ async def prepare(database: Database, where: str, *, create: bool) -> None:
             f"the store {where} was written by a newer fetcher (schema {schema['version']}, this "
             f"one knows {SCHEMA_VERSION}); update the fetcher"
         )
+    if not filling and await meta.find_one({"_id": "filling"}) is not None:
+        raise half_filled(where)
     if not create:
         return
     for kind, name in COLLECTIONS.items():

@@ -10,6 +10,7 @@ from types import MappingProxyType
 from typing import Any, Literal, Protocol, Self, TypeAlias
 
 from fetcher.documents import Blob, Document, Kind
+from fetcher.errors import StoreUnavailable
 from fetcher.models import (
     AccountState,
     Batch,
@@ -28,12 +29,14 @@ __all__ = [
     "COLLECTIONS",
     "INDEXED",
     "SCHEMA_VERSION",
+    "Filler",
     "Position",
     "Query",
     "ReadStore",
     "Side",
     "WriteStore",
     "after_prefix",
+    "half_filled",
 ]
 
 SCHEMA_VERSION = 5
@@ -137,6 +140,14 @@ class Query:
 def after_prefix(prefix: str) -> str:
     """The first string behind all that begin with this (ASCII) prefix."""
     return prefix[:-1] + chr(ord(prefix[-1]) + 1)
+
+
+def half_filled(where: str) -> StoreUnavailable:
+    """What everybody hears who opens a store whose import has not come to its end."""
+    return StoreUnavailable(
+        f"an import into the store {where} did not end; run `fetcher import` again, which begins "
+        "anew"
+    )
 
 
 class ReadStore(Protocol):
@@ -381,4 +392,35 @@ class WriteStore(ReadStore, Protocol):
 
     async def unask(self, request: PollRequest) -> None:
         """Takes a request away, if it has not been asked anew."""
+        ...
+
+
+class Filler(ReadStore, Protocol):
+    """A new store that takes over all that another one had.
+
+    Between `begin` and `end` nobody else can open it; whoever is killed in between begins anew.
+    """
+
+    async def begin(self) -> None:
+        """Clears what an import left that did not end; `UsageError` if the store is in use."""
+        ...
+
+    async def put_records(self, kind: Kind, documents: Sequence[Document]) -> None:
+        """Whole records, with the stamps that they have."""
+        ...
+
+    async def put_targets(self, states: Sequence[TargetState]) -> None:
+        """States with their watches."""
+        ...
+
+    async def put_accounts(self, accounts: Sequence[AccountState], token: int) -> None:
+        """Accounts that nobody holds; later fencing tokens are larger than `token`."""
+        ...
+
+    async def end(self) -> None:
+        """All of it is there: from now on this is a store like any other."""
+        ...
+
+    async def clear(self) -> None:
+        """Gives the import up: the store is empty again."""
         ...

@@ -16,7 +16,7 @@ from collections.abc import (
 from datetime import datetime
 from itertools import count
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, Final, Self, TypeVar
 from urllib.parse import quote
 
 import aiosqlite
@@ -25,7 +25,7 @@ from fetcher.documents import Document, Kind
 from fetcher.errors import SchemaTooNew, StoreUnavailable, UsageError
 from fetcher.models import Batch, Clock, Lease, Stamp, Written
 from fetcher.store.merge import Step, merge_all, summarised
-from fetcher.store.protocol import COLLECTIONS, SCHEMA_VERSION
+from fetcher.store.protocol import COLLECTIONS, SCHEMA_VERSION, half_filled
 from fetcher.store.spill import spill
 from fetcher.store.sqlite_reader import marks, some
 from fetcher.store.sqlite_schedule import SqliteSchedule
@@ -53,7 +53,7 @@ class SqliteStore(SqliteSchedule):
     """Implements `WriteStore`; open it with `open_store`."""
 
     @classmethod
-    async def open(cls, url: str, clock: Clock, *, create: bool) -> "SqliteStore":
+    async def open(cls, url: str, clock: Clock, *, create: bool, filling: bool = False) -> Self:
         """Raises `StoreUnavailable` or `SchemaTooNew`."""
         path = _path(url)
         file = Path(path)
@@ -67,6 +67,8 @@ class SqliteStore(SqliteSchedule):
             writer = await _connect(path, create=create)
             try:
                 await _prepare(writer, path, clock, create=create)
+                if not filling:
+                    await _refuse_half_filled(writer, path)
                 reader = await _connect(path, create=False)
                 await reader.execute("PRAGMA query_only = ON")
             except BaseException:
@@ -225,6 +227,11 @@ async def _make(writer: aiosqlite.Connection, path: str, *, create: bool) -> Non
     await writer.execute(f"PRAGMA application_id = {APPLICATION_ID}")
     await writer.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
     await writer.execute("COMMIT")
+
+
+async def _refuse_half_filled(connection: aiosqlite.Connection, path: str) -> None:
+    if list(await connection.execute_fetchall("SELECT 1 FROM meta WHERE name = 'filling'")):
+        raise half_filled(path)
 
 
 async def _pragma(connection: aiosqlite.Connection, name: str) -> int:

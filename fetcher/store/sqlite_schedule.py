@@ -15,7 +15,7 @@ from fetcher.store.sqlite_reader import STATE, marks, request_of, some, state_of
 from fetcher.store.sqlite_schema import from_milliseconds, milliseconds
 from fetcher.store.states import advances, lasting, request_document, under
 
-__all__ = ["SqliteSchedule"]
+__all__ = ["ADD", "SqliteSchedule", "row_of"]
 
 # Many rows go in as one JSON text, and come out as one: a statement that steps from row to row
 # lets go of the interpreter's lock at each of them, and under load waits for it again for
@@ -50,7 +50,7 @@ _INSERT: Final = (
 _SAVE: Final = f"INSERT {_INSERT} ON CONFLICT (_id) DO UPDATE SET " + ", ".join(
     f"{name} = excluded.{name}" for name in _SAVED if name not in ("_id", "query")
 )
-_ADD: Final = f"INSERT OR IGNORE {_INSERT}"
+ADD: Final = f"INSERT OR IGNORE {_INSERT}"
 _PARSED: Final = STATE.replace("document", "json(document)").replace("rhythm", "json(rhythm)")
 
 
@@ -114,7 +114,7 @@ class SqliteSchedule(SqliteLeases):
                     del left[id_]
                 elif from_json(names) == list(mine.names):
                     named.add(id_)
-        await self._writer.execute(_SAVE, (_text([_row(each) for each in left.values()]),))
+        await self._writer.execute(_SAVE, (_text([row_of(each) for each in left.values()]),))
         if renamed := [each for each in left.values() if each.id not in named]:
             await self._names(renamed)
         return stale
@@ -188,7 +188,7 @@ class SqliteSchedule(SqliteLeases):
                 for each in wishes
                 if each.every is not None
             ]
-            await self._writer.execute(_ADD, (_text([_row(each) for each in new]),))
+            await self._writer.execute(ADD, (_text([row_of(each) for each in new]),))
             await self._writer.executemany(
                 "INSERT OR IGNORE INTO target_names SELECT _id, _id FROM targets WHERE _id = ? "
                 "AND NOT EXISTS (SELECT 1 FROM target_names AS n WHERE n._id = targets._id)",
@@ -318,7 +318,8 @@ def _wished(state: TargetState) -> tuple[object, object]:
     return (state.watch.file, state.watch.hand) if state.watch is not None else (None, None)
 
 
-def _row(state: TargetState) -> tuple[object, ...]:
+def row_of(state: TargetState) -> tuple[object, ...]:
+    """A target's row without its watch, as `ADD` takes it."""
     return (
         state.id,
         _text(lasting(state)),

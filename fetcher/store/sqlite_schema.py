@@ -11,7 +11,7 @@ from typing import Any, Final
 from fetcher.documents import Document, Kind, from_json, json_bytes
 from fetcher.errors import StoreError, StoreFull, StoreUnavailable
 from fetcher.store.protocol import COLLECTIONS, INDEXED
-from fetcher.store.times import read_time, read_times
+from fetcher.store.times import read_document
 
 __all__ = [
     "APPLICATION_ID",
@@ -205,17 +205,7 @@ def scalar(name: str, value: object) -> object:
 def from_row(text: str, flat: bytes | None) -> Document:
     """A record's document; times are times again wherever a document has them."""
     document: Document = from_json(text)
-    read_times(document)
-    for asset in document.get("assets") or ():
-        read_times(asset)
-    for entry in document["history"]:
-        read_times(entry)
-        read_times(entry["fields"])
-        assets = entry["fields"].get("assets")
-        for asset in assets if isinstance(assets, list) else ():
-            read_times(asset)
-    observed = document["observed"]
-    observed.update(at=read_time(observed["at"]), updated=read_time(observed["updated"]))
+    read_document(document)
     if flat is not None:
         document["flat"] = flat
     return document

@@ -4,7 +4,9 @@ import re
 from datetime import datetime
 from typing import Any, Final
 
-__all__ = ["read_time", "read_times"]
+from fetcher.documents import Document
+
+__all__ = ["read_document", "read_time", "read_times"]
 
 # Just what `time_text` writes; an upstream's own "2023-04-05" stays the text that it is.
 _TIME: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{3}(\d{3})?)?Z", re.ASCII)
@@ -20,3 +22,18 @@ def read_times(values: dict[str, Any]) -> None:
     for key, value in values.items():
         if isinstance(value, str) and key.endswith(("_at", "_date")) and _TIME.fullmatch(value):
             values[key] = datetime.fromisoformat(value)
+
+
+def read_document(document: Document) -> None:
+    """Makes times of a record's times, wherever a document has them."""
+    read_times(document)
+    for asset in document.get("assets") or ():
+        read_times(asset)
+    for entry in document["history"]:
+        read_times(entry)
+        read_times(entry["fields"])
+        assets = entry["fields"].get("assets")
+        for asset in assets if isinstance(assets, list) else ():
+            read_times(asset)
+    observed = document["observed"]
+    observed.update(at=read_time(observed["at"]), updated=read_time(observed["updated"]))

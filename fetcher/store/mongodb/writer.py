@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import count
-from typing import Final, TypeAlias
+from typing import Final, Self, TypeAlias
 
 from pymongo import InsertOne, ReplaceOne
 from pymongo.errors import BulkWriteError
@@ -34,14 +34,14 @@ class MongoStore(MongoSchedule):
     """Implements `WriteStore`; open it with `open_store`."""
 
     @classmethod
-    async def open(cls, url: str, *, create: bool) -> "MongoStore":
+    async def open(cls, url: str, *, create: bool, filling: bool = False) -> Self:
         """Raises `StoreUnavailable`, `SchemaTooNew` or `UsageError`."""
         where = shown(url)
         client = client_of(url)
         try:
             with mapped(where):
                 database = database_of(client, url)
-                await prepare(database, where, create=create)
+                await prepare(database, where, create=create, filling=filling)
         except BaseException:
             client.close()
             raise

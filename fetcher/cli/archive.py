@@ -1,0 +1,133 @@
+"""``fetcher export`` and ``fetcher import``: a whole store as one file, and back."""
+
+import contextlib
+import gzip
+import io
+import os
+import sys
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import aclosing
+from pathlib import Path
+from typing import IO, cast
+
+from fetcher.archive import dump, fill
+from fetcher.cli.common import Common, say
+from fetcher.clock import SystemClock
+from fetcher.config import load_settings
+from fetcher.errors import UsageError
+from fetcher.store import Query, open_filler, open_store
+from fetcher.store.protocol import COLLECTIONS
+
+__all__ = ["export", "import_"]
+
+_GZIP = b"\x1f\x8b"
+
+
+async def export(output: Path | None, common: Common) -> int:
+    """Writes all that the store has; compressed where the file's name ends in ``.gz``."""
+    overrides = {"store.url": common.store} if common.store else {}
+    settings = load_settings(common.config, os.environ, Path.cwd(), overrides)
+    clock = SystemClock()
+    async with await open_store(settings.store.url, clock=clock, create=False) as store:
+        total = sum([await store.count(Query(kind)) for kind in COLLECTIONS])
+        records = 0
+        bar = _bar("Exporting", total, quiet=common.quiet)
+        with bar as tick, _open_export(output) as out:
+            async with aclosing(dump(store, tick)) as lines:
+                async for line in lines:
+                    out.write(line)
+                    records += line.startswith(b'{"record"')
+    if not common.quiet:
+        say(f"{records} records exported")
+    return 0
+
+
+async def import_(path: Path, common: Common) -> int:
+    """Fills an empty store from an export, compressed or not; ``-`` is standard input."""
+    overrides = {"store.url": common.store} if common.store else {}
+    settings = load_settings(common.config, os.environ, Path.cwd(), overrides)
+    name = "standard input" if str(path) == "-" else str(path)
+    with _open_import(path) as file, _bar("Importing", None, quiet=common.quiet) as tick:
+        async with await open_filler(settings.store.url, clock=SystemClock()) as filler:
+            counts = await fill(filler, _lines(file, name), name, tick)
+    if not common.quiet:
+        told = ", ".join(f"{number} {what}" for what, number in counts.items() if number)
+        say(f"imported, and verified: {told or 'nothing, for there was nothing'}")
+    return 0
+
+
+@contextlib.contextmanager
+def _open_export(path: Path | None) -> Iterator[IO[bytes]]:
+    """Standard output, or a file that appears only when it is whole."""
+    if path is None:
+        yield sys.stdout.buffer
+        sys.stdout.buffer.flush()
+        return
+    part = path.with_name(f".{path.name}.part")
+    try:
+        if path.is_dir():
+            raise IsADirectoryError(21, "it is a folder")
+        file = part.open("wb")
+    except OSError as error:
+        raise UsageError(f"{path} cannot be written: {error.strerror or error}") from error
+    try:
+        with file:
+            if path.name.endswith(".gz"):
+                # Without a name or a time in it, so that the same store gives the same bytes.
+                with gzip.GzipFile("", "wb", 6, file, mtime=0) as packed:
+                    yield cast("IO[bytes]", packed)
+            else:
+                yield file
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(path)
+    except OSError as error:
+        part.unlink(missing_ok=True)
+        raise UsageError(f"{path} cannot be written: {error.strerror or error}") from error
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise
+
+
+@contextlib.contextmanager
+def _open_import(path: Path) -> Iterator[IO[bytes]]:
+    if str(path) == "-":
+        file: IO[bytes] = sys.stdin.buffer
+    else:
+        try:
+            file = path.open("rb")
+        except OSError as error:
+            raise UsageError(f"{path} cannot be read: {error.strerror or error}") from error
+    with file:
+        # Its first bytes tell, not its name.
+        packed = isinstance(file, io.BufferedReader) and file.peek(2)[:2] == _GZIP
+        yield cast("IO[bytes]", gzip.GzipFile(fileobj=file, mode="rb") if packed else file)
+
+
+def _lines(file: IO[bytes], name: str) -> Iterator[bytes]:
+    try:
+        yield from file
+    except (EOFError, OSError, zlib.error) as error:
+        raise UsageError(f"{name} cannot be read to its end; it is cut or damaged") from error
+
+
+@contextlib.contextmanager
+def _bar(title: str, total: int | None, *, quiet: bool) -> Iterator[Callable[[int], None]]:
+    """A bar of records if standard error is a terminal and nobody asked for quiet."""
+    if quiet or not sys.stderr.isatty():
+        yield lambda records: None
+        return
+    from rich import progress
+    from rich.console import Console
+
+    columns = (
+        progress.TextColumn("{task.description}"),
+        progress.BarColumn(),
+        progress.MofNCompleteColumn(),
+        progress.TimeElapsedColumn(),
+        progress.TimeRemainingColumn(),
+    )
+    with progress.Progress(*columns, console=Console(file=sys.stderr), transient=True) as bar:
+        task = bar.add_task(title, total=total)
+        yield lambda records: bar.advance(task, records)

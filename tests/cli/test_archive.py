@@ -1,0 +1,76 @@
+"""``fetcher export`` and ``fetcher import`` as commands."""
+
+import gzip
+import os
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conftest import Cli
+
+TARGETS = ("github:Codertocat/Hello-World", "NC_003355.1", "ncbi:taxonomy/438782")
+
+
+async def test_a_store_moves_and_the_second_export_is_the_same(
+    cli: Cli, store_url: str, tmp_path: Path
+) -> None:
+    """To another store and on from there; what is read of it is the same, too."""
+    assert (await cli("fetch", *TARGETS)).code == 0
+    assert (await cli("watch", "add", TARGETS[0], "--every", "6h")).code == 0
+    done = await cli("export", "--output", "copy.ndjson.gz")
+    assert (done.code, done.out, done.err) == (0, b"", "6 records exported\n")
+    done = await cli("import", "copy.ndjson.gz", "--store", store_url)
+    assert done.code == 0
+    assert done.err == (
+        "imported, and verified: 4 releases, 1 sequences, 1 taxa, 3 targets, 2 accounts\n"
+    )
+    again = await cli("export", "--store", store_url)
+    packed = (tmp_path / "copy.ndjson.gz").read_bytes()
+    assert again.out == gzip.decompress(packed)
+    third = f"sqlite:///{tmp_path}/third.db"
+    assert (await cli("import", "-", "--store", third, stdin=again.out)).code == 0
+    assert (await cli("export", "--store", third, "-o", "third.ndjson.gz")).code == 0
+    assert (tmp_path / "third.ndjson.gz").read_bytes() == packed
+    mine = await cli("list", "--format", "ndjson")
+    assert (await cli("list", "--format", "ndjson", "--store", store_url)).out == mine.out
+    done = await cli("fetch", TARGETS[0], "--format", "json", "--store", store_url)
+    assert done.json["targets"][0]["outcome"] == "unchanged", "its cursor came with it"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "sentence"),
+    [
+        (("export",), 3, "there is no store"),
+        (("import", "nowhere"), 2, "nowhere cannot be read: No such file or directory"),
+        (("import", "."), 2, ". cannot be read: Is a directory"),
+        (("import", "fetcher.toml"), 2, "fetcher.toml, line 1: this is no"),
+        (("import", "cut.gz"), 2, "cut.gz cannot be read to its end; it is cut or damaged"),
+        (("export", "-o", "no/where", "--store", "sqlite:///a.db"), 3, "there is no store"),
+    ],
+)
+async def test_trouble_is_a_sentence(
+    cli: Cli, tmp_path: Path, arguments: tuple[str, ...], code: int, sentence: str
+) -> None:
+    """And an exit code."""
+    head = b'{"fetcher":{"format":1,"schema":5}}\n'
+    (tmp_path / "cut.gz").write_bytes(gzip.compress(head + os.urandom(1000).hex().encode())[:500])
+    done = await cli(*arguments)
+    assert (done.code, done.out) == (code, b"")
+    assert sentence in done.err
+
+
+async def test_an_import_into_a_store_with_records_is_refused(cli: Cli) -> None:
+    assert (await cli("fetch", TARGETS[1])).code == 0
+    copy = (await cli("export")).out
+    done = await cli("import", "-", stdin=copy)
+    assert done.code == 2
+    assert "is not empty: it has sequences; import into a new one" in done.err
+    assert (await cli("export")).out == copy
+
+
+async def test_an_export_that_cannot_be_written_leaves_nothing(cli: Cli, tmp_path: Path) -> None:
+    assert (await cli("fetch", TARGETS[1])).code == 0
+    done = await cli("export", "-o", "no/where")
+    assert done.code == 2
+    assert "no/where cannot be written: No such file or directory" in done.err
+    assert not list(tmp_path.glob("*.part"))
