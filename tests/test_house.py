@@ -80,6 +80,7 @@ ROOMS: Mapping[str, set[str]] = {
     },
     "fetcher.reader": {"fetcher.clock", "fetcher.cursors", "fetcher.store"},
     "fetcher.told": {"fetcher.gate"},
+    "fetcher.virtool": {"typing_extensions"},
     "fetcher.keeper": {
         "fetcher.config",
         "fetcher.shield",
