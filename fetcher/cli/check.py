@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import IO
 from uuid import uuid4
 
-from fetcher.cli.common import Common
+from fetcher.cli.common import Common, exposed
 from fetcher.cli.render import Format, print_table
 from fetcher.clock import SystemClock
 from fetcher.config import Settings, load_settings
@@ -63,6 +63,8 @@ async def _findings(settings: Settings, common: Common) -> AsyncIterator[_Findin
     if settings.ncbi.email == PLACEHOLDER:
         hint = f"; ncbi.email is still {PLACEHOLDER}: NCBI writes there before it blocks anybody"
     yield _Finding("settings", True, f"{source}: {watched} targets watched{hint}")
+    for path in settings.exposed:
+        yield _Finding("secrets", False, exposed(path))
     where = settings.store.shown
     try:
         async with await open_store(settings.store.url, clock=clock) as store:

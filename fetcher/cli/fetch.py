@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 
-from fetcher.cli.common import Common, say
+from fetcher.cli.common import Common, exposed, say
 from fetcher.cli.memory import give_back
 from fetcher.cli.output import open_output
 from fetcher.cli.progress import Progress, make_progress
@@ -87,6 +87,8 @@ async def fetch(options: FetchOptions, common: Common) -> int:
         elif common.store:
             overrides["store.url"] = common.store
         settings = load_settings(common.config, os.environ, Path.cwd(), overrides)
+        for path in settings.exposed if not common.quiet else ():
+            say(f"fetcher: warning: {exposed(path)}")
         return await fetch_with(settings, options, common)
 
 

@@ -1,6 +1,7 @@
 """``fetcher run``: the daemon, with its signals."""
 
 import asyncio
+import contextlib
 import gc
 import os
 import resource
@@ -9,7 +10,7 @@ import sys
 from pathlib import Path
 from typing import Final
 
-from fetcher.cli.common import Common
+from fetcher.cli.common import Common, exposed
 from fetcher.cli.memory import give_back
 from fetcher.clock import SystemClock
 from fetcher.config import Settings, load_settings
@@ -27,8 +28,12 @@ async def run_daemon(common: Common) -> int:
 
     def load() -> Settings:
         overrides = {"store.url": common.store} if common.store else {}
-        return load_settings(common.config, os.environ, Path.cwd(), overrides)
+        settings = load_settings(common.config, os.environ, Path.cwd(), overrides)
+        for path in settings.exposed:
+            log.warning("other users may read a secret", advice=exposed(path))
+        return settings
 
+    log = set_up_log(common.log_format, common.log_level)
     give_back()
     # Threads that read and merge records hold the interpreter for so long at a time. At Python's
     # 5 ms the event loop, and with it the API, waits behind them again and again:
@@ -39,7 +44,6 @@ async def run_daemon(common: Common) -> int:
     # What a start leaves behind lives as long as the process, and is not gone through again.
     # https://docs.python.org/3/library/gc.html#gc.freeze
     gc.freeze()
-    log = set_up_log(common.log_format, common.log_level)
     daemon = Daemon(settings, load, SystemClock(), log, environ=os.environ)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -57,4 +61,6 @@ def open_many_files() -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     most = _FILES if hard == resource.RLIM_INFINITY else min(_FILES, hard)
     if soft != resource.RLIM_INFINITY and soft < most:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+        # Who is not let do that (by a filter of system calls, say) goes on with what there is.
+        with contextlib.suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))

@@ -1,5 +1,6 @@
 """What a layer says about other files: secrets in ``KEY_file``, and relative paths."""
 
+import stat
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -18,22 +19,37 @@ _MAX_SECRET = 64 * 2**10
 _SQLITE = "sqlite:///"
 
 
-def read_secrets(layers: Sequence[Layer], findings: Findings) -> None:
+def read_secrets(layers: Sequence[Layer], findings: Findings) -> list[Path]:
     """Puts the content of each ``KEY_file`` in the place of its KEY, in every layer.
 
     Within a layer only one of the two may be given; a stronger layer's KEY or ``KEY_file``
-    wins over both, and then the weaker one's file is not even read.
+    wins over both, and then the weaker one's file is not even read. Gives the files with secrets
+    in them, the settings file among them, that everybody on this machine may read.
     """
     above: dict[str, Any] = {}
+    files: list[Path] = []
     for layer in layers:
-        _Reader(layer, findings).table(Settings, layer.tree, above, ())
+        _Reader(layer, findings, files).table(Settings, layer.tree, above, ())
         above = merge(above, layer.tree)
+    return [path for path in dict.fromkeys(files) if _open_to_all(path)]
+
+
+def _open_to_all(path: Path) -> bool:
+    """Whether other users may read a file: it itself, and every folder on the way to it."""
+    try:
+        path = path.resolve()
+        if not path.stat().st_mode & stat.S_IROTH:
+            return False
+        return all(folder.stat().st_mode & stat.S_IXOTH for folder in path.parents)
+    except OSError:
+        return False
 
 
 class _Reader:
-    def __init__(self, layer: Layer, findings: Findings) -> None:
+    def __init__(self, layer: Layer, findings: Findings, files: list[Path]) -> None:
         self._layer = layer
         self._findings = findings
+        self._files = files
 
     def table(self, model: type[BaseModel], tree: object, above: object, keys: Keys) -> None:
         if not isinstance(tree, dict):
@@ -50,6 +66,8 @@ class _Reader:
             elif is_secret(info) and f"{name}_file" in tree:
                 path = tree.pop(f"{name}_file")
                 self._secret(tree, above, inner, (*keys, f"{name}_file"), path)
+            elif is_secret(info) and below and self._layer.source is not None:
+                self._files.append(self._layer.source)
 
     def _secret(
         self, tree: dict[str, Any], above: dict[str, Any], keys: Keys, file_keys: Keys, path: object
@@ -67,6 +85,7 @@ class _Reader:
         elif name not in above:
             try:
                 tree[name] = _read(self._layer.folder / path)
+                self._files.append(self._layer.folder / path)
             except OSError as error:
                 reason = f"{path!r} cannot be read: {error.strerror or error}"
                 self._wrong(keys, file_keys, reason)

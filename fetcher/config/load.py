@@ -61,11 +61,11 @@ def load_settings(
     for name in environment.unknown:
         if (message := unknown_variable(name)) is not None:
             findings.add_elsewhere((name,), Mistake(name, message), environment)
-    read_secrets(layers, findings)
+    exposed = read_secrets(layers, findings)
     # They hold only what nobody else has set, so they can stand before all others.
     conventional = _conventional(environ, cwd, _merged(layers), findings)
     layers.insert(0, conventional)
-    read_secrets([conventional], findings)
+    exposed += read_secrets([conventional], findings)
     default = {"store": {"url": StoreSection().url}}
     layers.append(Layer(default, cwd, {}, Spot("settings")))
     for layer in layers:
@@ -74,7 +74,7 @@ def load_settings(
     watches = check_rules(settings, findings, cwd)
     if findings.mistakes:
         raise SettingsError(findings.mistakes)
-    return settings.completed(watches, file.source if file is not None else None)
+    return settings.completed(watches, file.source if file is not None else None, tuple(exposed))
 
 
 def _file(path: Path | None, environ: Mapping[str, str], cwd: Path) -> Layer | None:

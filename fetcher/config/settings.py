@@ -54,6 +54,7 @@ class Settings(BaseSettings):
 
     _watches: tuple[Watch, ...] = PrivateAttr(default=())
     _source: Path | None = PrivateAttr(default=None)
+    _exposed: tuple[Path, ...] = PrivateAttr(default=())
 
     @classmethod
     def settings_customise_sources(
@@ -80,9 +81,17 @@ class Settings(BaseSettings):
         """The settings file that was read; None where there was none."""
         return self._source
 
-    def completed(self, watches: tuple[Watch, ...], source: Path | None) -> "Settings":
+    @property
+    def exposed(self) -> tuple[Path, ...]:
+        """Files with secrets in them that every user of this machine may read."""
+        return self._exposed
+
+    def completed(
+        self, watches: tuple[Watch, ...], source: Path | None, exposed: tuple[Path, ...] = ()
+    ) -> "Settings":
         """The same settings with what was found out from outside of them."""
         settings = self.model_copy()
         settings._watches = watches  # noqa: SLF001 - its own
         settings._source = source  # noqa: SLF001 - its own
+        settings._exposed = exposed  # noqa: SLF001 - its own
         return settings

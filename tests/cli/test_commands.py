@@ -1,10 +1,12 @@
 """The installed command, from configuration to exit code."""
 
 import asyncio
+import json
 import signal
 import sys
 from importlib.resources import files
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -296,3 +298,29 @@ async def test_help_is_quick_and_versions_itself(cli: Cli) -> None:
     )
     process = await asyncio.create_subprocess_exec(sys.executable, "-c", code)
     assert await process.wait() == 0
+
+
+async def test_a_secret_that_others_may_read_is_warned_of(cli: Cli) -> None:
+    """By fetch, check and the daemon, each with what to do; the secret itself is not shown."""
+    with TemporaryDirectory() as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        secret = folder / "hook secret"
+        secret.write_text("c4n4ry")
+        secret.chmod(0o644)
+        env = {"FETCHER_GITHUB__WEBHOOK_SECRET_FILE": str(secret)}
+        sentence = f"{secret} has a secret in it and every user may read it; chmod o= '{secret}'"
+        done = await cli("fetch", "NC_003355.1", env=env)
+        assert (done.code, done.err.splitlines()[0]) == (0, f"fetcher: warning: {sentence}")
+        assert "warning" not in (await cli("fetch", "NC_003355.1", "--quiet", env=env)).err
+        done = await cli("check", "--format", "json", env=env)
+        assert done.code == 1
+        assert {"check": "secrets", "ok": False, "found": sentence} in done.json["items"]
+        env |= {"FETCHER_API__LISTEN": ""}
+        process = await cli.start("run", "--log-format", "json", "--log-level", "warning", env=env)
+        assert process.stderr is not None
+        line = json.loads(await process.stderr.readline())
+        assert (line["event"], line["advice"]) == ("other users may read a secret", sentence)
+        await cli.interrupt(process, signal.SIGKILL)
+        secret.chmod(0o640)
+        assert (await cli("check", env=env)).code == 0

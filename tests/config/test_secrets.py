@@ -3,6 +3,9 @@
 import json
 import pickle
 import traceback
+from collections.abc import Iterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -210,3 +213,32 @@ def test_a_store_address_from_a_file_is_relative_to_the_settings(folder: Folder)
     folder.write("sqlite:///x.db\n", "etc/url.txt")
     config = folder.write('store.url_file = "url.txt"', "etc/f.toml")
     assert folder.load(config=config).store.url == f"sqlite:///{folder.path}/etc/x.db"
+
+
+@pytest.fixture
+def open_folder() -> Iterator[Path]:
+    """A folder that every user may enter; pytest's own may be entered by its user alone."""
+    with TemporaryDirectory() as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        yield folder
+
+
+def test_files_with_secrets_that_others_may_read_are_known(open_folder: Path) -> None:
+    """The settings file counts, if it says a secret; a file that nobody uses does not."""
+    for name in ("token", "key", "hook", "unused"):
+        (open_folder / name).write_text("s3cret")
+        (open_folder / name).chmod(0o644)
+    (open_folder / "key").chmod(0o640)
+    folder = Folder(open_folder)
+    text = '[github]\ntoken_file = "token"\nwebhook_secret = ""\n[ncbi]\napi_key_file = "key"\n'
+    folder.write(text).chmod(0o644)
+    assert folder.load().exposed == (open_folder / "token",)
+    environ = {"FETCHER_GITHUB__TOKEN": "x", "FETCHER_GITHUB__WEBHOOK_SECRET_FILE": "hook"}
+    assert folder.load(environ=environ).exposed == (open_folder / "hook",)
+    file = folder.write('[github]\nwebhook_secret = "s3cret"\n')
+    file.chmod(0o604)
+    conventional = {"GITHUB_TOKEN_FILE": "token"}
+    assert folder.load(environ=conventional).exposed == (file, open_folder / "token")
+    open_folder.chmod(0o700)
+    assert folder.load(environ=conventional).exposed == ()
