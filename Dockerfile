@@ -23,12 +23,15 @@ COPY --from=build /opt/fetcher /opt/fetcher
 
 ENV PATH="/opt/fetcher/bin:$PATH" \
     PYTHONUNBUFFERED=1 \
-    PYTHONDONTWRITEBYTECODE=1 \
-    FETCHER_STORE__URL="sqlite:////data/fetcher.db"
+    PYTHONDONTWRITEBYTECODE=1
 
 USER 10001
+# The embedded store lies here, unless the settings name another one.
 WORKDIR /data
 VOLUME /data
+# Of the daemon; whoever moves api.listen moves this as well.
+HEALTHCHECK --interval=30s --timeout=5s --start-period=20s --retries=3 \
+    CMD ["python", "-c", "from urllib.request import urlopen; urlopen('http://127.0.0.1:8080/healthz', timeout=4)"]
 # Exec form, so that SIGTERM arrives at the fetcher itself.
 ENTRYPOINT ["fetcher"]
 CMD ["--help"]

@@ -1,13 +1,25 @@
 """What docs/deploy has for machines is read by the machines' own programs."""
 
+import asyncio
 import os
 import re
 import shutil
+import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
+import kubernetes_validate
 import pytest
+import yaml
+from aiohttp import ClientConnectionError, ClientSession
+
+from fetcher.config import Settings, load_settings
+from tests.cli.conftest import Cli, cli
+
+__all__ = ["cli"]
 
 DEPLOY = Path(__file__).parent.parent / "docs" / "deploy"
 UNIT = DEPLOY / "fetcher.service"
@@ -68,6 +80,113 @@ def test_the_unit_leaves_time_for_the_drain() -> None:
     text = UNIT.read_text("utf-8")
     stop = re.search(r"^TimeoutStopSec=(\d+)s$", text, re.MULTILINE)
     assert stop is not None
-    from fetcher.config import Settings
-
     assert int(stop[1]) > 2 * Settings().service.drain
+
+
+# The oldest that is still supported, and the newest that is known here.
+KUBERNETES = ("1.34.0", kubernetes_validate.latest_version())
+
+
+def manifests() -> list[dict[str, Any]]:
+    return list(yaml.safe_load_all((DEPLOY / "kubernetes.yaml").read_text("utf-8")))
+
+
+@pytest.mark.parametrize("version", KUBERNETES)
+def test_kubernetes_knows_the_manifests(version: str) -> None:
+    """All fields of them, and of the right types."""
+    for each in manifests():
+        kubernetes_validate.validate(each, version, strict=True)
+    wrong = manifests()[2]
+    wrong["spec"]["replicas"] = "two"
+    with pytest.raises(kubernetes_validate.ValidationError):
+        kubernetes_validate.validate(wrong, version, strict=True)
+
+
+def test_the_manifests_belong_together() -> None:
+    """Selectors, names, ports and the time for the drain."""
+    named = {each["kind"]: each for each in manifests()}
+    spec = named["Deployment"]["spec"]
+    pod = spec["template"]["spec"]
+    labels = spec["template"]["metadata"]["labels"]
+    (container,) = pod["containers"]
+    assert labels == spec["selector"]["matchLabels"]
+    assert labels == named["PodDisruptionBudget"]["spec"]["selector"]["matchLabels"]
+    assert labels == named["Service"]["spec"]["selector"]
+    assert spec["replicas"] > named["PodDisruptionBudget"]["spec"]["minAvailable"]
+    volumes = {each["name"] for each in pod["volumes"]}
+    assert volumes == {each["name"] for each in container["volumeMounts"]}
+    assert pod["terminationGracePeriodSeconds"] > 2 * Settings().service.drain
+    image = (DEPLOY.parent.parent / "Dockerfile").read_text("utf-8")
+    assert f"USER {pod['securityContext']['runAsUser']}\n" in image
+
+
+async def test_the_settings_of_the_manifests_start_a_daemon(cli: Cli, tmp_path: Path) -> None:
+    """With secrets where they will be; probes need no token, records do."""
+    (settings,) = (each["data"] for each in manifests() if each["kind"] == "ConfigMap")
+    (text,) = settings.values()
+    secrets = {"store-url": f"sqlite:///{tmp_path}/x.db", "github-token": "t", "api-token": "s" * 9}
+    for name, secret in secrets.items():
+        (tmp_path / name).write_text(secret)
+    text = text.replace("/run/secrets/fetcher", str(tmp_path))
+    (tmp_path / "given.toml").write_text(text)
+    loaded = load_settings(tmp_path / "given.toml", {}, tmp_path)
+    assert loaded.store.url == secrets["store-url"]
+    assert (loaded.api.listen, loaded.api.require_token) == ("0.0.0.0:8080", True)
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    local = {
+        "FETCHER_API__LISTEN": f"127.0.0.1:{port}",
+        "FETCHER_GITHUB__API_URL": cli.urls.github,
+        "FETCHER_NCBI__EUTILS_URL": cli.urls.eutils,
+    }
+    process = await cli.start("run", "--config", "given.toml", env=local)
+    try:
+        async with ClientSession(f"http://127.0.0.1:{port}") as session:
+            for path in ("/healthz", "/readyz"):
+                assert await status_of(session, path) == 200
+            assert await status_of(session, "/v1/targets") == 401
+            headers = {"Authorization": f"Bearer {secrets['api-token']}"}
+            assert await status_of(session, "/v1/targets", headers) == 200
+    finally:
+        done = await cli.interrupt(process, signal.SIGTERM)
+    assert done.code == 0, done.err
+
+
+async def status_of(
+    session: ClientSession, path: str, headers: dict[str, str] | None = None
+) -> int:
+    """The answer's status, once there is one and it is not that of a start."""
+    for _ in range(200):
+        try:
+            async with session.get(path, headers=headers) as answer:
+                if answer.status != 503:
+                    return answer.status
+        except ClientConnectionError:
+            pass
+        await asyncio.sleep(0.1)
+    return 0
+
+
+def test_the_services_of_compose_belong_together(tmp_path: Path) -> None:
+    """Every secret, volume and service that is named is there; the settings are ones."""
+    told = yaml.safe_load((DEPLOY / "compose.yaml").read_text("utf-8"))
+    service, database = told["services"]["fetcher"], told["services"]["mongodb"]
+    used = {each["source"] for each in service["secrets"]} | set(database["secrets"])
+    assert used == set(told["secrets"])
+    assert set(service["depends_on"]) <= set(told["services"])
+    assert (service["deploy"]["replicas"], service["read_only"]) == (2, True)
+    script = (DEPLOY / "mongodb-users.js").read_text("utf-8")
+    assert set(re.findall(r'password\("(.+?)"\)', script)) <= set(database["secrets"])
+    environ = {}
+    for name, value in service["environment"].items():
+        environ[name] = value.replace("/run/secrets", str(tmp_path))
+        if name.endswith("_FILE"):
+            content = "mongodb://fetcher:x@mongodb/fetcher" if "URL" in name else "s3cret" * 4
+            Path(environ[name]).write_text(content)
+    example = (DEPLOY.parent.parent / "config.example.toml").read_text("utf-8")
+    (tmp_path / "fetcher.toml").write_text(example)
+    settings = load_settings(None, environ, tmp_path)
+    assert settings.store.url == "mongodb://fetcher:x@mongodb/fetcher"
+    assert (settings.api.listen, settings.api.require_token) == ("0.0.0.0:8080", True)
+    assert int(service["stop_grace_period"].removesuffix("s")) > 2 * settings.service.drain

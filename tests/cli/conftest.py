@@ -44,6 +44,7 @@ class Cli:
 
     def __init__(self, folder: Path, urls: Urls, upstream: DemoUpstream) -> None:
         self.folder = folder
+        self.urls = urls
         self.upstream = upstream
         self.environment = {"PATH": os.environ["PATH"], "HOME": str(folder), "LANG": "C.UTF-8"}
         self.write_settings(urls)
