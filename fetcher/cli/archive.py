@@ -13,6 +13,7 @@ from typing import IO, cast
 
 from fetcher.archive import dump, fill
 from fetcher.cli.common import Common, say
+from fetcher.cli.output import open_bytes
 from fetcher.clock import SystemClock
 from fetcher.config import load_settings
 from fetcher.errors import UsageError
@@ -59,35 +60,13 @@ async def import_(path: Path, common: Common) -> int:
 
 @contextlib.contextmanager
 def _open_export(path: Path | None) -> Iterator[IO[bytes]]:
-    """Standard output, or a file that appears only when it is whole."""
-    if path is None:
-        yield sys.stdout.buffer
-        sys.stdout.buffer.flush()
-        return
-    part = path.with_name(f".{path.name}.part")
-    try:
-        if path.is_dir():
-            raise IsADirectoryError(21, "it is a folder")
-        file = part.open("wb")
-    except OSError as error:
-        raise UsageError(f"{path} cannot be written: {error.strerror or error}") from error
-    try:
-        with file:
-            if path.name.endswith(".gz"):
-                # Without a name or a time in it, so that the same store gives the same bytes.
-                with gzip.GzipFile("", "wb", 6, file, mtime=0) as packed:
-                    yield cast("IO[bytes]", packed)
-            else:
-                yield file
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(path)
-    except OSError as error:
-        part.unlink(missing_ok=True)
-        raise UsageError(f"{path} cannot be written: {error.strerror or error}") from error
-    except BaseException:
-        part.unlink(missing_ok=True)
-        raise
+    with open_bytes(path) as out:
+        if path is None or path.suffix != ".gz":
+            yield out
+            return
+        # Without a name or a time in it, so that the same store gives the same bytes.
+        with gzip.GzipFile("", "wb", 6, out, mtime=0) as packed:
+            yield cast("IO[bytes]", packed)
 
 
 @contextlib.contextmanager

@@ -107,12 +107,20 @@ def guarded() -> Iterator[None]:
     except FetcherError as error:
         fail(1, str(error))
     except BrokenPipeError:
-        # Whoever read the output has gone, as `head` does: nothing is left to say. What is
-        # still buffered goes nowhere, so that the interpreter does not complain at its end.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        # Whoever read the output has gone, as `head` does: nothing is left to say.
+        _drop_output()
         raise typer.Exit(128 + signal.SIGPIPE) from None
+    except OSError as error:
+        # All others are mapped where they come from: this is a disk that is full, or the like.
+        _drop_output()
+        fail(1, f"the output cannot be written: {error.strerror or error}")
     except KeyboardInterrupt:
         raise typer.Exit(128 + signal.SIGINT) from None
+
+
+def _drop_output() -> None:
+    """What is still buffered goes nowhere, so that the interpreter does not complain at its end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def run(main: Coroutine[Any, Any, int], on_signal: Callable[[], None] = lambda: None) -> int:

@@ -1,12 +1,13 @@
 """``fetcher export`` and ``fetcher import`` as commands."""
 
+import asyncio
 import gzip
 import os
 from pathlib import Path
 
 import pytest
 
-from tests.cli.conftest import Cli
+from tests.cli.conftest import COMMAND, Cli
 
 TARGETS = ("github:Codertocat/Hello-World", "NC_003355.1", "ncbi:taxonomy/438782")
 
@@ -66,6 +67,49 @@ async def test_an_import_into_a_store_with_records_is_refused(cli: Cli) -> None:
     assert done.code == 2
     assert "is not empty: it has sequences; import into a new one" in done.err
     assert (await cli("export")).out == copy
+
+
+@pytest.mark.parametrize(
+    ("name", "code", "sentence"),
+    [
+        (".", 2, ". cannot be written: it is a folder"),
+        ("/", 2, "/ cannot be written: it is a folder"),
+        ("no/where", 2, "no/where cannot be written: No such file or directory"),
+        ("/dev/full", 1, "the output cannot be written: No space left on device"),
+        ("/dev/null", 0, "1 records exported"),
+    ],
+)
+@pytest.mark.parametrize("command", ["export", "fetch"])
+async def test_where_an_output_may_go(
+    cli: Cli, command: str, name: str, code: int, sentence: str
+) -> None:
+    """A device stays a device, and a full one is a sentence; for both commands that write files."""
+    assert (await cli("fetch", TARGETS[1])).code == 0
+    more = (TARGETS[1], "--format", "ndjson") if command == "fetch" else ()
+    done = await cli(command, *more, "--output", name)
+    assert (done.code, done.out) == (code, b"")
+    assert sentence in done.err or (command, code) == ("fetch", 0)
+    for device in ("/dev/null", "/dev/full"):
+        assert Path(device).is_char_device()
+    assert not list(cli.folder.glob(".*.part"))
+
+
+@pytest.mark.parametrize("arguments", [("export",), ("list",), ("show", "NC_003355.1")])
+async def test_a_full_standard_output_is_a_sentence(cli: Cli, arguments: tuple[str, ...]) -> None:
+    assert (await cli("fetch", TARGETS[1])).code == 0
+    full = os.open("/dev/full", os.O_WRONLY)
+    process = await asyncio.create_subprocess_exec(
+        COMMAND,
+        *arguments,
+        cwd=cli.folder,
+        env=cli.environment,
+        stdout=full,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    os.close(full)
+    _, err = await process.communicate()
+    assert err.decode() == "fetcher: the output cannot be written: No space left on device\n"
+    assert process.returncode == 1
 
 
 async def test_an_export_that_cannot_be_written_leaves_nothing(cli: Cli, tmp_path: Path) -> None:
