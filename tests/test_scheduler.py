@@ -190,7 +190,7 @@ async def stage(tmp_path: Path) -> AsyncIterator[Stage]:
 
 
 async def test_new_targets_are_polled_at_once_and_spread_then(stage: Stage) -> None:
-    """Together at first; from then on each on a phase of its own, never late, never too soon."""
+    """Together at first; then each on its phase, one of sixteen, never late, never too soon."""
     keys = [f"github:a/r{n}" for n in range(40)]
     await stage.watch(*keys, every=300.0)
     async with stage.led():
@@ -204,7 +204,22 @@ async def test_new_targets_are_polled_at_once_and_spread_then(stage: Stage) -> N
         assert all(149.0 <= gap <= 302.0 for gap in gaps), gaps
         assert all(gap >= 298.0 for gap in gaps[3:]), gaps
     starts = {round(stage.source.times(key)[-1]) for key in keys}
-    assert len(starts) > 15, "they do not come back together"
+    assert 8 < len(starts) <= 16, "they do not come back all together"
+
+
+async def test_what_falls_due_together_is_asked_together(stage: Stage) -> None:
+    """In the long run a source is asked a few times in an interval, however many targets it has."""
+    keys = [f"github:a/r{n}" for n in range(100)]
+    await stage.watch(*keys[:60], every=60.0)
+    await stage.watch(*keys[60:], every=120.0)
+    async with stage.led():
+        await stage.passes(600)
+        stage.source.asked.clear()
+        await stage.passes(1200)
+    polls = sum(len(keys) for _, keys in stage.source.asked)
+    assert 1580 <= polls <= 1620
+    # A minute has four phases and two minutes have eight, fifteen seconds apart, all shared.
+    assert len(stage.source.asked) <= 82
 
 
 async def test_a_successor_repeats_nothing(stage: Stage) -> None:
@@ -222,12 +237,13 @@ async def test_a_successor_repeats_nothing(stage: Stage) -> None:
     due = {
         key: state.next_due
         for key in keys
-        if (state := await stage.store.target(parse_target(key).fold)) is not None
+        if (state := await stage.store.target(parse_target(key).fold)) and state.next_due
     }
     async with stage.led(targets=10):
         await stage.until(lambda: sum(len(keys) for _, keys in stage.source.asked) >= 30)
     order = [key for _, keys in stage.source.asked for key in keys]
-    assert order == sorted(keys, key=lambda key: (due[key], key))
+    assert sorted(order) == sorted(keys)
+    assert [due[key] for key in order] == sorted(due.values())
     assert max(len(keys) for _, keys in stage.source.asked) == 5
 
 

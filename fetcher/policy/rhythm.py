@@ -65,8 +65,8 @@ class Rhythm:
         """Seconds from one poll to the next, from `min_interval` to `max_interval`.
 
         The geometric mean of `min_interval` and the mean time between two changes, rounded to
-        `min_interval` times a power of two: so it rarely moves, and where it does the target
-        stays on its phase (see `fetcher.policy.schedule.spread`). The rounding costs 2 % of the
+        `min_interval` times a power of two: so it rarely moves, and targets of different paces
+        fall due together (see `fetcher.policy.schedule.spread`). The rounding costs 2 % of the
         delay on average, 6 % at most.
         """
         best = math.sqrt(min_interval / self._rate)

@@ -12,6 +12,11 @@ __all__ = ["next_due", "share", "spread"]
 _SETTLED = (OutcomeKind.NOT_FOUND, OutcomeKind.BLOCKED, OutcomeKind.UNAUTHORIZED)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
+# An upstream that answers for hundreds of targets in one request is asked so many times in an
+# interval at the least, and a sixteenth of the targets is due in one moment at the most.
+_PHASES = 16
+# Milliseconds from one phase to the next at the least.
+_APART = 15_000
 
 
 def next_due(
@@ -51,20 +56,25 @@ def next_due(
 def spread(key: str, now: datetime, every: float) -> datetime:
     """The next moment on a target's phase, `every` / 2 to `every` seconds after `now`.
 
-    The phase is the same in every process: the hash of `key` modulo `every`. So targets that
-    were polled together part, and a poll that was a little late moves none that follow. Where
-    the next moment on the phase is too near, the poll in between goes half way to the moment
-    after it: one poll more, and the next one is on the phase.
+    An interval has up to sixteen phases, and the hash of `key` says which one is the target's, in
+    every process. So targets that were polled together part, yet those of one phase fall due in
+    the same moment and can share a request; and a poll that was a little late moves none that
+    follow. Phases are counted from the epoch: where one interval is a multiple of another, its
+    moments are moments of the other one, too.
 
-    The phase of an interval is also on the phase of its half: an interval that doubles or
-    halves keeps its moments.
+    Where the next moment on the phase is too near, the poll in between goes about half way to the
+    moment after it: one poll more, and the next one is on the phase.
     """
     # In whole milliseconds, as stores keep them: who is polled just then is not before its phase.
     period = round(every * 1e3) or 1
     since = (now - _EPOCH) // _MILLISECOND
-    ahead = (_hashed(key) - since) % period or period
+    phases = max(1, min(_PHASES, period // _APART))
+    phase = _hashed(key) % phases * period // phases
+    ahead = (phase - since) % period or period
     if 2 * ahead < period:
-        ahead = (ahead + period) // 2
+        # It need not be alone, either: half way, and on to a moment that others may have.
+        half = since + (ahead + period) // 2
+        ahead = -(-half * _PHASES // period) * period // _PHASES - since
     return _EPOCH + (since + ahead) * _MILLISECOND
 
 

@@ -14,6 +14,7 @@ from fetcher.models import OutcomeKind
 from fetcher.policy.schedule import next_due, spread
 
 NOW = datetime(2026, 11, 23, 10, 0, tzinfo=UTC)
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 KEYS = st.text(max_size=30)
 # Far to both sides, in any zone: a wall clock may say anything.
 MOMENTS = st.datetimes(
@@ -121,37 +122,45 @@ def test_polls_that_come_late_do_not_drift(
         assert due == on_phase + number * seconds(every)
 
 
-@given(KEYS, MOMENTS, st.integers(2, 100_000), st.integers(1, 8))
-def test_an_interval_that_doubles_or_halves_keeps_the_phase(
-    key: str, now: datetime, half: int, doublings: int
+@given(KEYS, KEYS, MOMENTS, st.integers(1, 10_000), st.integers(1, 300))
+def test_intervals_that_divide_each_other_share_their_moments(
+    key: str, other: str, now: datetime, quarters: int, times: int
 ) -> None:
-    """The moments of the longer interval are moments of the shorter one."""
-    long = half * 2**doublings
-    on_long = spread(key, spread(key, now, long), long)
-    assert spread(key, on_long, half) == on_long + seconds(half)
-    # And from the shorter one on, the longer one is reached within two polls.
-    on_short = on_long + seconds(half)
-    reached = spread(key, spread(key, on_short, long), long)
-    assert (reached - on_long) % seconds(long) == timedelta(0)
+    """What is polled rarely is polled in a moment of what is polled often: one request for both."""
+    short = 240 * quarters
+    long = short * times
+    rare = spread(other, spread(other, now, long), long)
+    apart = (rare - spread(key, spread(key, now, short), short)) / seconds(short / 16)
+    assert apart == round(apart)
 
 
-@pytest.mark.parametrize("every", [900.0, 86_400.0, 59.7])
-def test_what_was_polled_at_once_is_spread_evenly(every: float) -> None:
-    """10,000 targets polled in one moment: from their second due time on, no crowd anywhere."""
-    buckets = 100
-    count: Counter[int] = Counter()
-    first: Counter[int] = Counter()
+@given(KEYS, MOMENTS, st.integers(240, 1_000_000))
+def test_the_poll_in_between_may_have_company_as_well(key: str, now: datetime, every: int) -> None:
+    """Whatever is due next is due in one of the sixteen moments of an interval."""
+    moment = (spread(key, now, every) - EPOCH) / seconds(every / 16)
+    assert abs(moment - round(moment)) <= 0.001 / (every / 16)
+
+
+@pytest.mark.parametrize(
+    ("every", "phases"), [(1.0, 1), (20.0, 1), (59.7, 3), (60.0, 4), (900.0, 16), (86_400.0, 16)]
+)
+def test_what_was_polled_at_once_is_spread_over_few_moments(every: float, phases: int) -> None:
+    """10,000 targets polled in one moment: so few requests that batches fill, and no crowd."""
+    count: Counter[datetime] = Counter()
+    first: Counter[datetime] = Counter()
     for number in range(10_000):
         key = f"github:owner-{number % 97}/repository-{number}"
         once = spread(key, NOW, every)
         twice = spread(key, once, every)
-        first[int((once - NOW).total_seconds() / every * buckets * (1 - 1e-9))] += 1
-        count[int(twice.timestamp() % every / every * buckets)] += 1
-    expected = 10_000 / buckets
-    # 99 degrees of freedom: a fair spread goes beyond 149 once in a thousand, and this is fixed.
-    assert sum((count[n] - expected) ** 2 / expected for n in range(buckets)) < 149
+        first[once] += 1
+        count[EPOCH + (twice - EPOCH) % seconds(every)] += 1
+    assert len(count) == phases
+    assert sorted(count) == [EPOCH + seconds(every) * n / phases for n in range(phases)]
+    expected = 10_000 / phases
+    # 15 degrees of freedom: a fair spread goes beyond 38 once in a thousand, and this is fixed.
+    assert sum((number - expected) ** 2 / expected for number in count.values()) < 38
     # The first round has only half the interval, half of it twice as dense: still no crowd.
-    assert max(first.values()) < 5 * expected
+    assert max(first.values()) < 3.5 * expected
 
 
 def test_the_phase_is_the_same_in_every_process() -> None:
@@ -172,9 +181,3 @@ def test_the_phase_is_the_same_in_every_process() -> None:
         for seed in ("1", "2")
     }
     assert said == {spread("github:a/b", NOW, 3600.0).isoformat()}
-
-
-def test_targets_of_one_interval_have_different_phases() -> None:
-    """The key decides, not its length or its first letters."""
-    dues = {spread(f"github:a/b{number}", NOW, 3600.0) for number in range(100)}
-    assert len(dues) == 100
