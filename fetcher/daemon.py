@@ -22,7 +22,7 @@ from fetcher.models import Clock
 from fetcher.moves import Mover
 from fetcher.notify import Notifier
 from fetcher.nudge import Nudger
-from fetcher.policy.budget import Quota
+from fetcher.policy.budget import RESERVE, Quota
 from fetcher.reader import Reader
 from fetcher.refresh import Event, Polled, Stored
 from fetcher.scheduler import Leader, Pace
@@ -45,8 +45,6 @@ __all__ = ["Daemon"]
 # How long one request may wait for a limit: longer ones end the poll, which is due again later.
 _PATIENCE: Final = 60.0
 _PULSE: Final = 2.0
-# The share of GitHub's hourly quotas that the schedule leaves to those who ask for a poll now.
-_RESERVE: Final = 0.05
 # Seconds that writes get after the drain deadline: as long as a driver takes to give up.
 _LAST_WRITES: Final = 35.0
 
@@ -181,7 +179,7 @@ class Daemon:
                 open_transport(settings, self._clock, uniform=self._uniform)
             )
             self._accounts = open_accounts(
-                settings, transport, self._clock, _PATIENCE, reserve=_RESERVE
+                settings, transport, self._clock, _PATIENCE, reserve=RESERVE
             )
             homes = homes_of(settings)
             self._mover = Mover(store, homes, self._clock, self._log, self._wake)

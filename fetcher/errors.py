@@ -21,6 +21,7 @@
     ├── FileTrouble                a file that is in the way, or cannot be written
     └── StoreError                 exit 3
         ├── StoreUnavailable       cannot be reached, opened, created or written
+        │   └── StoreMissing       is not there, and was not to be made
         ├── SchemaTooNew           written by a newer fetcher
         ├── LeaseLost              a write under a lease that somebody else has since taken
         └── StoreFull              no room left
@@ -48,6 +49,7 @@ __all__ = [
     "SettingsError",
     "StoreError",
     "StoreFull",
+    "StoreMissing",
     "StoreUnavailable",
     "TargetError",
     "Unauthorized",
@@ -198,6 +200,10 @@ class StoreError(FetcherError):
 
 class StoreUnavailable(StoreError):
     """The store cannot be reached, opened, created, read or written."""
+
+
+class StoreMissing(StoreUnavailable):
+    """There is no store yet, and who asks only reads."""
 
 
 class SchemaTooNew(StoreError):

@@ -118,9 +118,11 @@ class World:
 
 
 @asynccontextmanager
-async def open_world(folder: Path, url: str | None = None) -> AsyncIterator[World]:
+async def open_world(
+    folder: Path, url: str | None = None, clock: FakeClock | None = None
+) -> AsyncIterator[World]:
     """A world with an empty store (SQLite unless `url` names another) and empty upstreams."""
-    clock = FakeClock()
+    clock = clock or FakeClock()
     upstream = DemoUpstream(clock.time, clock.sleep)
     opening = open_store(url or f"sqlite:///{folder}/w.db", clock=clock)
     async with upstream.serve() as urls, await opening as store:

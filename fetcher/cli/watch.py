@@ -24,7 +24,7 @@ from fetcher.targets import Target, parse_targets
 from fetcher.timetable import Timetable
 from fetcher.watches import wish_by_hand
 
-__all__ = ["forget", "list_watches", "wish"]
+__all__ = ["forget", "list_watches", "told_every", "wish"]
 
 
 async def wish(targets: Sequence[str], every: str | None, common: Common) -> int:
@@ -127,7 +127,7 @@ async def list_watches(store: ReadStore, how: Format, out: IO[str]) -> int:
     match how:
         case Format.TABLE:
             rows = [
-                (each.key, _told(each.watch.every), _by(each.watch), each.watch.account)
+                (each.key, told_every(each.watch.every), _by(each.watch), each.watch.account)
                 for each in watched
             ]
             if rows:
@@ -145,7 +145,7 @@ def _by(watch: Watch) -> str:
     return "hand" if watch.hand is not None else "file"
 
 
-def _told(every: Every | None) -> str:
+def told_every(every: Every | None) -> str:
     if every is None or every == "auto":
         return str(every)
     for size, unit in ((86_400, "d"), (3_600, "h"), (60, "m")):

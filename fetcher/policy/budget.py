@@ -8,11 +8,12 @@ Times are monotonic seconds unless they are called `epoch`.
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from fetcher.policy.verdict import LONGEST_WAIT, server_time
 
 __all__ = [
+    "RESERVE",
     "Budget",
     "Quota",
     "Ticket",
@@ -21,6 +22,9 @@ __all__ = [
     "graphql_budget",
     "ncbi_budget",
 ]
+
+RESERVE: Final = 0.05
+"""The share of GitHub's hourly quotas that the schedule leaves to those who ask for a poll now."""
 
 # How long a request may be on its way before it is taken to have arrived.
 SLACK = 0.5

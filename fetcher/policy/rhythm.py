@@ -48,7 +48,7 @@ class Rhythm:
         """
         if not 0.0 <= seconds <= _MOST:
             seconds = 0.0
-        expected = seconds * self._rate
+        expected = seconds * self.rate
         # Several changes between two polls look like one. Counting one would hardly matter from
         # poll to poll (3 % of the interval at hourly changes and a minute), but after a pause of
         # days a busy target would look like a quiet one. So a change counts as the number to
@@ -69,9 +69,15 @@ class Rhythm:
         fall due together (see `fetcher.policy.schedule.spread`). The rounding costs 2 % of the
         delay on average, 6 % at most.
         """
-        best = math.sqrt(min_interval / self._rate)
+        best = math.sqrt(min_interval / self.rate)
         doublings = round(math.log2(max(best / min_interval, 1.0)))
         return max(min_interval, min(min_interval * 2.0**doublings, max_interval))
+
+    @property
+    def rate(self) -> float:
+        """Changes a second: the posterior mean."""
+        known = self._known
+        return known.changes / known.seconds
 
     def document(self) -> dict[str, float]:
         """As it is stored; `of` reads it."""
@@ -92,12 +98,6 @@ class Rhythm:
         """The prior, where nothing is known."""
         known = self.changes > 0.0 and self.seconds > 0.0
         return self if known else Rhythm(_PRIOR_CHANGES, _PRIOR_SECONDS)
-
-    @property
-    def _rate(self) -> float:
-        """Changes a second: the posterior mean."""
-        known = self._known
-        return known.changes / known.seconds
 
 
 def _sensible(value: object) -> TypeGuard[float]:

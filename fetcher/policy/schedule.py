@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from fetcher.models import OutcomeKind
 from fetcher.policy.retry import Uniform
 
-__all__ = ["next_due", "share", "spread"]
+__all__ = ["next_due", "phase", "share", "spread"]
 
 # These say that something must change before another poll can end better.
 _SETTLED = (OutcomeKind.NOT_FOUND, OutcomeKind.BLOCKED, OutcomeKind.UNAUTHORIZED)
@@ -68,14 +68,19 @@ def spread(key: str, now: datetime, every: float) -> datetime:
     # In whole milliseconds, as stores keep them: who is polled just then is not before its phase.
     period = round(every * 1e3) or 1
     since = (now - _EPOCH) // _MILLISECOND
-    phases = max(1, min(_PHASES, period // _APART))
-    phase = _hashed(key) % phases * period // phases
-    ahead = (phase - since) % period or period
+    number, phases = phase(key, every)
+    ahead = (number * period // phases - since) % period or period
     if 2 * ahead < period:
         # It need not be alone, either: half way, and on to a moment that others may have.
         half = since + (ahead + period) // 2
         ahead = -(-half * _PHASES // period) * period // _PHASES - since
     return _EPOCH + (since + ahead) * _MILLISECOND
+
+
+def phase(key: str, every: float) -> tuple[int, int]:
+    """The number of a target's phase, from 0, and of how many: see `spread`."""
+    phases = max(1, min(_PHASES, round(every * 1e3) // _APART))
+    return _hashed(key) % phases, phases
 
 
 def share(key: str) -> float:

@@ -22,7 +22,7 @@ from urllib.parse import quote
 import aiosqlite
 
 from fetcher.documents import Document, Kind
-from fetcher.errors import SchemaTooNew, StoreUnavailable, UsageError
+from fetcher.errors import SchemaTooNew, StoreMissing, StoreUnavailable, UsageError
 from fetcher.models import Batch, Clock, Lease, Stamp, Written
 from fetcher.store.merge import Step, merge_all, summarised
 from fetcher.store.protocol import COLLECTIONS, SCHEMA_VERSION, half_filled
@@ -58,7 +58,7 @@ class SqliteStore(SqliteSchedule):
         path = _path(url)
         file = Path(path)
         if not create and not file.exists():  # noqa: ASYNC240 - once, before anything runs
-            raise StoreUnavailable(f"there is no store at {path} yet; `fetcher fetch` makes one")
+            raise StoreMissing(f"there is no store at {path} yet; `fetcher fetch` makes one")
         if create and not file.parent.is_dir():
             raise StoreUnavailable(f"the store {path} cannot be made: its folder does not exist")
         if file.is_dir():  # noqa: ASYNC240
