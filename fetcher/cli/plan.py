@@ -14,6 +14,7 @@ from fetcher.clock import SystemClock
 from fetcher.config import Settings, load_settings, parse_every
 from fetcher.documents import Document, to_json
 from fetcher.errors import Mistake, SettingsError, StoreMissing
+from fetcher.gate import DATASETS
 from fetcher.models import Every
 from fetcher.plan import Line, Wanted, reckon
 from fetcher.policy.capacity import ANONYMOUS_ACCOUNT
@@ -21,7 +22,7 @@ from fetcher.store import open_store
 
 __all__ = ["plan"]
 
-_HEADINGS = ("ACCOUNT", "TARGETS", "EVERY", "COUNTED", "AN HOUR", "LIMIT", "SHARE", "AT BEST")
+_HEADINGS = ("ACCOUNT", "TARGETS", "EVERY", "AN HOUR", "SHARE", "AT BEST")
 
 _UNITS = ((86_400, "d", 3_600, "h"), (3_600, "h", 60, "m"), (60, "m", 1, "s"))
 
@@ -103,17 +104,19 @@ def _document(line: Line) -> Document:
 
 
 def _row(line: Line) -> tuple[str, ...]:
-    shortest, longest = line.every
+    share = f"{line.hourly / line.limit:.0%}" if line.hourly >= line.limit / 100 else "< 1%"
     return (
-        line.account,
+        line.account if line.quota != DATASETS else f"{line.account} (Datasets)",
         f"{line.targets:,}",
-        _range(shortest, longest),
-        line.unit if line.quota != "datasets" else "requests to Datasets",
-        f"{line.hourly:,.0f}" if line.hourly >= 10 else f"{line.hourly:.1f}",
-        f"{line.limit:,.0f}",
-        f"{line.hourly / line.limit:.0%}" if line.hourly >= line.limit / 100 else "< 1%",
+        _range(*line.every),
+        f"{_number(line.hourly)} of {line.limit:,.0f} {line.unit}",
+        share,
         _best(line),
     )
+
+
+def _number(units: float) -> str:
+    return f"{units:,.0f}" if units >= 10 else f"{units:.1f}"
 
 
 def _best(line: Line) -> str:
@@ -127,7 +130,7 @@ def _best(line: Line) -> str:
 
 def _range(shortest: float, longest: float) -> str:
     least, most = _about(shortest), _about(longest)
-    return least if least == most else f"{least} to {most}"
+    return least if least == most else f"{least}–{most}"  # noqa: RUF001 - a range
 
 
 def _about(seconds: float) -> str:
@@ -148,10 +151,9 @@ def _sentences(line: Line) -> list[str]:
         more = "" if math.isinf(line.late) else f", or every = {_best(line)}"
         said.append(f"{line.accounts} accounts like this one would give it{more}")
     if line.unpolled:
-        time = f"in {_about(line.first_seconds)}" if line.first_seconds else "at once"
-        number = f"{line.unpolled:,} targets are" if line.unpolled != 1 else "1 target is"
-        said.append(
-            f"{number} polled for the first time {time}: {math.ceil(line.first):,} {line.unit}, "
-            "more where there are many records"
-        )
+        time = f"over {_about(line.first_seconds)}" if line.first_seconds else "at once"
+        number = f"{line.unpolled:,} targets" if line.unpolled != 1 else "1 target"
+        units = math.ceil(line.first)
+        unit = line.unit if units != 1 else line.unit.removesuffix("s")
+        said.append(f"{number} never polled yet: that takes {units:,} {unit} or more, {time}")
     return [f"{line.account}: {each}" for each in said]

@@ -36,9 +36,19 @@ class Format(StrEnum):
         return self in (Format.FASTA, Format.GENBANK)
 
 
-_NUMBERS = ("LENGTH", "ASSETS", "RECORDS", "CHANGED", "TAXID", "LEFT", "LIMIT")
+_NUMBERS = ("LENGTH", "ASSETS", "RECORDS", "CHANGED", "TAXID", "LEFT", "LIMIT", "TARGETS", "SHARE")
 _SENTENCES = ("VALUE", "FOUND")
-_ELASTIC = ("NAME", "DEFINITION", "TAG", "TARGET", "MOLECULE", "LINEAGE", "ORGANISM", "ASSEMBLY")
+_ELASTIC = (
+    "ACCOUNT",
+    "NAME",
+    "DEFINITION",
+    "TAG",
+    "TARGET",
+    "MOLECULE",
+    "LINEAGE",
+    "ORGANISM",
+    "ASSEMBLY",
+)
 
 _COLUMNS: Mapping[str, tuple[tuple[str, str], ...]] = {
     "release": (
