@@ -4,8 +4,11 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+RELEASE := $(VENV)/.release
+# Where `make lock` writes.
+LOCK ?= .
 
-.PHONY: demo test lint setup clean
+.PHONY: demo test lint setup lock licences dist clean
 
 demo: $(STAMP)
 	@$(BIN)/fetcher demo
@@ -17,6 +20,7 @@ lint: $(STAMP)
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
+	@$(BIN)/hadolint --failure-threshold style Dockerfile
 
 setup: $(STAMP)
 
@@ -28,6 +32,25 @@ $(STAMP): pyproject.toml constraints.txt
 	@$(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
 	@touch $@
+
+$(RELEASE): $(STAMP)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[release]'
+	@touch $@
+
+# The versions of constraints.txt with the hashes of all their files: what runs, and what builds the wheel.
+COMPILE = $(BIN)/uv pip compile --quiet --python-version 3.11 --python-platform linux --generate-hashes \
+	--no-header --no-annotate --constraint constraints.txt
+
+lock: $(RELEASE)
+	@$(COMPILE) pyproject.toml --output-file $(LOCK)/requirements.lock
+	@echo hatchling | $(COMPILE) - --output-file $(LOCK)/requirements-build.lock
+
+licences: $(STAMP)
+	@$(BIN)/python -m tests.dependencies >docs/licences.md
+
+# The wheel, the sdist and the bill of materials of what is committed, tried before they are in dist/.
+dist: $(RELEASE)
+	@.ci/package dist
 
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis
