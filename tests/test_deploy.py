@@ -117,7 +117,8 @@ def test_the_manifests_belong_together() -> None:
     assert volumes == {each["name"] for each in container["volumeMounts"]}
     assert pod["terminationGracePeriodSeconds"] > 2 * Settings().service.drain
     image = (DEPLOY.parent.parent / "Dockerfile").read_text("utf-8")
-    assert f"USER {pod['securityContext']['runAsUser']}\n" in image
+    user = pod["securityContext"]
+    assert f"USER {user['runAsUser']}:{user['runAsGroup']}\n" in image
 
 
 async def test_the_settings_of_the_manifests_start_a_daemon(cli: Cli, tmp_path: Path) -> None:
