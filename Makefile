@@ -8,7 +8,7 @@ RELEASE := $(VENV)/.release
 # Where `make lock` writes.
 LOCK ?= .
 
-.PHONY: demo test lint setup lock licences dist clean
+.PHONY: demo test lint docs reference setup lock licences dist clean
 
 demo: $(STAMP)
 	@$(BIN)/fetcher demo
@@ -21,6 +21,14 @@ lint: $(STAMP)
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/hadolint --failure-threshold style Dockerfile
+
+# The site of docs/, in site/: a link or an anchor that leads nowhere fails it.
+docs: $(STAMP)
+	@$(BIN)/python -m sphinx --builder html --nitpicky --fail-on-warning --keep-going --quiet docs site
+
+# The tables of the reference, written anew from the code.
+reference: $(STAMP)
+	@$(BIN)/python -m tests.site.reference
 
 setup: $(STAMP)
 
@@ -53,4 +61,4 @@ dist: $(RELEASE)
 	@.ci/package dist
 
 clean:
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf site $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis

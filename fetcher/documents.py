@@ -63,16 +63,27 @@ class Stored(TypedDict):
     """Keys that the store adds to every record."""
 
     _id: str
+    """Stable; what it is made of stands with each kind."""
     kind: Kind
+    """What it is a record of."""
     targets: list[str]
+    """Canonical keys of the targets that lead to it."""
     digest: str
+    """Of its content."""
     revision: int
+    """Grows only when the content changes."""
     history: list[Revision]
+    """The last 20 changes; a value longer than 1,000 characters as `{digest, length}`."""
     fetched_at: datetime
+    """When this content was got."""
     changed_at: datetime
+    """When it last changed here, or was withdrawn."""
     source_url: str
+    """Where it was got."""
     withdrawn_at: datetime | None
+    """Gone upstream since; null while it is there."""
     flat: NotRequired[bytes]
+    """The GenBank flat file as it was served, compressed by zlib; not in JSON."""
 
 
 class Asset(TypedDict):

@@ -21,6 +21,10 @@ _OUTCOMES: Final = tuple(map(str, OutcomeKind))
 _EVENTS: Final = ("create", "delete", "ping", "release", "repository")
 _SECONDS: Final = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 1800.0)
 _LATE: Final = (0.1, 0.5, 1.0, 2.0, 5.0, 15.0, 60.0, 300.0, 900.0, 3600.0, 21600.0, 86400.0)
+_REMAINING: Final = (
+    "What is left of a quota until its reset, as the upstream says; absent where it does not, and "
+    "after the reset until it says so again."
+)
 
 
 class Metrics:
@@ -34,7 +38,7 @@ class Metrics:
         )
         self._polls = Counter(
             "fetcher_polls",
-            "Polls of targets that ended, by outcome.",
+            "Polls of targets that ended and were committed.",
             ("upstream", "outcome"),
             registry=registry,
         )
@@ -73,14 +77,14 @@ class Metrics:
         self._quotas = [
             Gauge(f"fetcher_account_quota_{name}", told, ("account", "resource"), registry=registry)
             for name, told in (
-                ("remaining", "What is left of a quota until its reset, as the upstream says."),
-                ("limit", "The whole of a quota."),
-                ("reset_timestamp_seconds", "When a quota is whole again."),
+                ("remaining", _REMAINING),
+                ("limit", "The whole of that quota."),
+                ("reset_timestamp_seconds", "When it is whole again, in seconds since 1970."),
             )
         ]
         self._closed = Gauge(
             "fetcher_account_closed_seconds",
-            "Seconds for which the account is not polled, by a limit or an outage.",
+            "Seconds for which nothing is polled on the account, by a limit or an outage.",
             ("account",),
             registry=registry,
         )
@@ -101,7 +105,10 @@ class Metrics:
             registry=registry,
         )
         self._reloads = Counter(
-            "fetcher_reloads", "Reloads of the settings.", ("result",), registry=registry
+            "fetcher_reloads",
+            "Reloads of the settings: ok or refused.",
+            ("result",),
+            registry=registry,
         )
         self._wrong_tokens = Counter(
             "fetcher_wrong_tokens",
@@ -110,7 +117,8 @@ class Metrics:
         )
         self._refused_connections = Counter(
             "fetcher_refused_connections",
-            "Connections that were closed at once, for too many were open.",
+            "Connections that were closed at once: 4,096 were open, or nearly as many as the "
+            "process may open files.",
             registry=registry,
         )
         self._webhooks = Counter(
