@@ -1,5 +1,6 @@
 """The read side of a MongoDB; a user who may only read is enough for it."""
 
+import asyncio
 from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 from contextlib import aclosing
 from datetime import UTC, datetime
@@ -35,8 +36,8 @@ class MongoReader:
         self._blobs = Bucket(database, bucket_name="blobs")
 
     async def close(self) -> None:
-        """Closes the client."""
-        self._client.close()
+        """Closes the client, which tells a replica set that its sessions are over."""
+        await asyncio.to_thread(self._client.close)
 
     async def __aenter__(self) -> Self:
         return self
