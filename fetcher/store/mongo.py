@@ -5,7 +5,8 @@ https://www.mongodb.com/docs/drivers/motor/
 """
 
 import contextlib
-from collections.abc import Iterator
+import ssl
+from collections.abc import Iterator, KeysView, Mapping
 from datetime import UTC
 from typing import Any, Final, TypeAlias
 from urllib.parse import unquote
@@ -39,6 +40,7 @@ __all__ = [
     "client_of",
     "database_of",
     "prepare",
+    "servers_of",
 ]
 
 Client: TypeAlias = AsyncIOMotorClient[Document]
@@ -48,9 +50,10 @@ Bucket = AsyncIOMotorGridFSBucket
 
 NO_CASE: Final = Collation(locale="en", strength=2)
 
-# Where the URL does not say otherwise; without the last a silent server would be waited for
+# Where the URL does not say otherwise; without the last one a silent server would be waited for
 # forever: https://pymongo.readthedocs.io/en/stable/api/pymongo/mongo_client.html
-_TIMEOUTS_MS: Final = {
+_DEFAULTS: Final = {
+    "appName": "fetcher",
     "serverSelectionTimeoutMS": 5_000,
     "connectTimeoutMS": 5_000,
     "socketTimeoutMS": 30_000,
@@ -60,16 +63,37 @@ _TIMEOUTS_MS: Final = {
 def client_of(url: str) -> Client:
     """A client, not yet connected; raises `UsageError` for a URL that cannot be meant."""
     given = url.partition("?")[2].lower()
-    options: dict[str, Any] = {"appname": "fetcher"}
-    options |= {k: v for k, v in _TIMEOUTS_MS.items() if f"{k.lower()}=" not in given}
+    options: dict[str, Any] = {k: v for k, v in _DEFAULTS.items() if f"{k.lower()}=" not in given}
     try:
         return AsyncIOMotorClient(url, **options)
-    except (ConfigurationError, TypeError, ValueError):
+    except OSError as error:
+        raise _unreadable(error, url) from None
+    except (ConfigurationError, TypeError, ValueError) as error:
+        if isinstance(error.__context__, OSError):  # what OpenSSL says of a key
+            raise _unreadable(error.__context__, url) from None
         # The driver's own words may quote the password.
         raise UsageError(
             f"store.url {shown(url)} cannot be understood; write "
             "mongodb://USER:PASSWORD@HOST/DATABASE, with / ? # [ ] @ : in the password as %2F …"
         ) from None
+
+
+def _unreadable(error: OSError, url: str) -> UsageError:
+    """Of a file that TLS needs: one that is not there, or has something else in it."""
+    if isinstance(error, ssl.SSLError):
+        text = "is not in PEM, or its certificate, key and password do not belong together"
+        return UsageError(f"a file that store.url {shown(url)} names for TLS {text}")
+    return UsageError(
+        f"{error.filename or 'a file'}, which store.url {shown(url)} names for TLS, cannot be "
+        f"read: {error.strerror or error}"
+    )
+
+
+def servers_of(client: Client) -> KeysView[tuple[str, int | None]]:
+    """The servers that are known so far: those of the URL, until one of them answers."""
+    topology: Any = client.topology_description  # a property, which motor types as a method
+    known: Mapping[tuple[str, int | None], object] = topology.server_descriptions()
+    return known.keys()
 
 
 def database_of(client: Client, url: str) -> Database:

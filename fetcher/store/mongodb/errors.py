@@ -25,10 +25,13 @@ DATABASE: Final = "fetcher"
 
 # https://github.com/mongodb/mongo/blob/master/src/mongo/base/error_codes.yml
 DUPLICATE: Final = 11000
-_UNAUTHORIZED: Final = (13, 18, 8000)
+_FORBIDDEN: Final = 13
+_UNKNOWN_USER: Final = (18, 8000)
+_NO_MECHANISM: Final = 334
+_UNAUTHORIZED: Final = (_FORBIDDEN, *_UNKNOWN_USER, _NO_MECHANISM)
 _OUT_OF_DISK: Final = (14031, 17280)
 _TOO_LARGE: Final = (10334, 17419, 17420)
-_UNKNOWN: Final = "what was being written may or may not be stored"
+_UNSURE: Final = "what was being written may or may not be stored"
 
 
 def shown(url: str) -> str:
@@ -66,15 +69,15 @@ def _translate(error: Exception, where: str) -> StoreError:
         case ServerSelectionTimeoutError():
             text = "no server answers; is it running, and is the address right?"
         case NetworkTimeout():
-            text = f"the server does not answer in time; {_UNKNOWN}"
+            text = f"the server does not answer in time; {_UNSURE}"
         case AutoReconnect():
-            text = f"the connection was lost; {_UNKNOWN}"
+            text = f"the connection was lost; {_UNSURE}"
         case ConfigurationError():
             text = "its address cannot be used; see store.url"
         case DocumentTooLarge():
             text = "a document is larger than MongoDB takes"
         case WriteConcernError():
-            text = f"most of its servers did not confirm in time; {_UNKNOWN}"
+            text = f"most of its servers did not confirm in time; {_UNSURE}"
         case BulkWriteError(details=details) if details.get("writeErrors"):
             return _refusal(details["writeErrors"][0].get("code"), where)
         case OperationFailure(code=code):
@@ -90,8 +93,18 @@ def _refusal(code: int | None, where: str) -> StoreError:
     if code in _OUT_OF_DISK:
         return StoreFull(f"the store {where} is full: there is no room left on its disk")
     text = f"it refused a command (code {code})"
-    if code in _UNAUTHORIZED:
-        text = "it does not let this user in; see the name, password and roles in store.url"
+    if code in _UNKNOWN_USER:
+        text = (
+            "it does not let this user in; see the name and the password in store.url, and "
+            "authSource, the database that knows the user (by default the store's own)"
+        )
+    if code == _FORBIDDEN:
+        text = (
+            "it does not let this user do what is needed; store.url wants a name and a password, "
+            "and the user a role: see docs/mongodb.md"
+        )
+    if code == _NO_MECHANISM:
+        text = "it does not know the authMechanism that store.url asks for"
     if code in _TOO_LARGE:
         text = "a document is larger than MongoDB takes"
     return StoreUnavailable(f"the store {where} does not work: {text}")

@@ -12,8 +12,9 @@ from fetcher.documents import Document, Kind
 from fetcher.errors import StoreError, StoreUnavailable
 from fetcher.models import Batch, Lease, Stamp, Written
 from fetcher.store.merge import Step, merge_all, summarised
-from fetcher.store.mongo import client_of, database_of, prepare
+from fetcher.store.mongo import client_of, database_of, prepare, servers_of
 from fetcher.store.mongodb.errors import DUPLICATE, mapped, shown, translate_write
+from fetcher.store.mongodb.reach import unless_hopeless
 from fetcher.store.mongodb.reader import some
 from fetcher.store.mongodb.schedule import MongoSchedule
 from fetcher.store.protocol import COLLECTIONS
@@ -41,9 +42,10 @@ class MongoStore(MongoSchedule):
         try:
             with mapped(where):
                 database = database_of(client, url)
-                await prepare(database, where, create=create, filling=filling)
+                work = prepare(database, where, create=create, filling=filling)
+                await unless_hopeless(work, url, where, lambda: servers_of(client))
         except BaseException:
-            client.close()
+            await asyncio.to_thread(client.close)
             raise
         return cls(client, database, where)
 
