@@ -4,7 +4,6 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import pytest
-from motor.motor_asyncio import AsyncIOMotorClient
 from pymongo.monitoring import (
     CommandFailedEvent,
     CommandListener,
@@ -36,18 +35,20 @@ class Heard(CommandListener):
         """Nothing."""
 
 
-def listen(monkeypatch: pytest.MonkeyPatch) -> Heard:
-    """Hears every client that a store makes from now on, and none of the tests' own."""
-    heard = Heard()
-    make: Callable[..., Any] = AsyncIOMotorClient
+def listen(monkeypatch: pytest.MonkeyPatch, listener: CommandListener) -> None:
+    """Lets it hear every client that a store makes from now on, and none of the tests' own."""
+    make: Callable[..., Any] = vars(mongo)["AsyncIOMotorClient"]
 
     def listened(*arguments: Any, **options: Any) -> Any:
-        return make(*arguments, **options, event_listeners=[heard])
+        listeners = [listener, *options.pop("event_listeners", ())]
+        return make(*arguments, **options, event_listeners=listeners)
 
     monkeypatch.setattr(mongo, "AsyncIOMotorClient", listened)
-    return heard
 
 
 @pytest.fixture
 def heard(monkeypatch: pytest.MonkeyPatch) -> Heard:
-    return listen(monkeypatch)
+    """All that stores say from now on."""
+    heard = Heard()
+    listen(monkeypatch, heard)
+    return heard

@@ -1,6 +1,7 @@
 """What docs/deploy has for machines is read by the machines' own programs."""
 
 import asyncio
+import json
 import os
 import re
 import shutil
@@ -8,6 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,7 @@ from aiohttp import ClientConnectionError, ClientSession
 
 from fetcher.config import Settings, load_settings
 from tests.cli.conftest import Cli, cli
+from tests.rights import ROLES
 
 __all__ = ["cli"]
 
@@ -169,6 +172,47 @@ async def status_of(
     return 0
 
 
+def users() -> Mapping[str, str]:
+    """The role of each user that the script makes."""
+    script = (DEPLOY / "mongodb-users.js").read_text("utf-8")
+    told = re.search(r"const users = (\{.+?\});", script, re.DOTALL)
+    assert told is not None
+    found: Mapping[str, str] = json.loads(told[1])
+    return found
+
+
+@pytest.mark.skipif(shutil.which("node") is None, reason="there is no node here")
+def test_the_script_for_mongodb_makes_users_with_these_roles(tmp_path: Path) -> None:
+    """It runs, on an interpreter of its language; what it asks the server for is written down."""
+    for name in users():
+        (tmp_path / f"mongodb-{name}").write_text(f"password of {name}\n")
+    script = (DEPLOY / "mongodb-users.js").read_text("utf-8")
+    script = script.replace("/run/secrets", str(tmp_path))
+    log = "(of) => ({createRole: (it) => print(of, it), createUser: (it) => print(of, it)})"
+    around = "const print = (of, it) => console.log(JSON.stringify({of, it}));\n"
+    around += f"const db = {{getSiblingDB: {log}}};\n"
+    done = subprocess.run(
+        ["node", "-e", around + script], check=True, capture_output=True, text=True
+    )
+    made = [json.loads(line) for line in done.stdout.splitlines()]
+    assert {each["of"] for each in made} == {"fetcher"}
+    roles = {each["it"]["role"]: each["it"] for each in made if "role" in each["it"]}
+    assert {
+        name: frozenset(privilege["actions"])
+        for name, role in roles.items()
+        for privilege in role["privileges"]
+    } == ROLES
+    for role in roles.values():
+        (privilege,) = role["privileges"]
+        assert privilege["resource"] == {"db": "fetcher", "collection": ""}
+        assert role["roles"] == []
+    given = {each["it"]["user"]: each["it"] for each in made if "user" in each["it"]}
+    assert {name: each["roles"] for name, each in given.items()} == {
+        name: [{"role": role, "db": "fetcher"}] for name, role in users().items()
+    }
+    assert all(each["pwd"] == f"password of {name}" for name, each in given.items())
+
+
 def test_the_services_of_compose_belong_together(tmp_path: Path) -> None:
     """Every secret, volume and service that is named is there; the settings are ones."""
     told = yaml.safe_load((DEPLOY / "compose.yaml").read_text("utf-8"))
@@ -177,8 +221,7 @@ def test_the_services_of_compose_belong_together(tmp_path: Path) -> None:
     assert used == set(told["secrets"])
     assert set(service["depends_on"]) <= set(told["services"])
     assert (service["deploy"]["replicas"], service["read_only"]) == (2, True)
-    script = (DEPLOY / "mongodb-users.js").read_text("utf-8")
-    assert set(re.findall(r'password\("(.+?)"\)', script)) <= set(database["secrets"])
+    assert {f"mongodb-{name}" for name in users()} <= set(database["secrets"])
     environ = {}
     for name, value in service["environment"].items():
         environ[name] = value.replace("/run/secrets", str(tmp_path))
