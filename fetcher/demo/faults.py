@@ -6,7 +6,7 @@ The kinds that only change an answer are applied here; those about the way it is
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, Literal, TypeAlias
 
@@ -32,6 +32,7 @@ FaultKind: TypeAlias = Literal[
     "alias_error",
     "alias_missing",
     "query_error",
+    "rewrite",
 ]
 
 HTML_PAGE = (
@@ -87,6 +88,7 @@ class Fault:
     alias_missing   `aliases` of a query are not in the answer, which has no error
     query_error     a query is answered by one `error` alone, and its `message`, with `status`
                     (200)
+    rewrite         the body is what `change` makes of it
     ==============  ==============================================================================
     """
 
@@ -113,6 +115,7 @@ class Fault:
     aliases: tuple[str, ...] = ()
     error: str = "RESOURCE_LIMITS_EXCEEDED"
     message: str | None = None
+    change: Callable[[bytes], bytes] = bytes
     applied: int = 0
 
 
@@ -152,6 +155,8 @@ def reshape(fault: Fault, answer: Answer) -> Answer:
             return _less(fault, answer)
         case "query_error":
             return _failed(fault, answer)
+        case "rewrite":
+            return replace(answer, text=fault.change(answer.body), records=None)
         case _:
             return answer
 

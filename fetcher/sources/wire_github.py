@@ -7,16 +7,21 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Annotated, TypeVar
 
-from pydantic import AfterValidator, AwareDatetime, BaseModel, TypeAdapter, ValidationError
+from pydantic import AfterValidator, AwareDatetime, BaseModel, Field, TypeAdapter, ValidationError
 
 from fetcher.documents import Content
-from fetcher.errors import Evidence, Malformed
+from fetcher.errors import Evidence, Malformed, TargetError
 from fetcher.models import Record
 from fetcher.policy.digest import digest
+from fetcher.targets import parse_target
 
 __all__ = [
+    "Address",
+    "FullName",
     "Limits",
     "Login",
+    "Name",
+    "Number",
     "Repository",
     "Time",
     "WireAsset",
@@ -35,7 +40,33 @@ __all__ = [
 
 T = TypeVar("T")
 
-Time = Annotated[AwareDatetime, AfterValidator(lambda value: value.astimezone(UTC))]
+
+def _utc(value: datetime) -> datetime:
+    """In UTC, to the millisecond: MongoDB knows none that is shorter."""
+    try:
+        utc = value.astimezone(UTC)
+    except OverflowError as error:
+        raise ValueError("it is no time of years 1 to 9999") from error
+    return utc.replace(microsecond=utc.microsecond // 1000 * 1000)
+
+
+def _spelled(value: str) -> str:
+    """What is stored under it must be found under it: a target, and no more than that."""
+    try:
+        spelled = parse_target(f"github:{value}").name == value
+    except TargetError:
+        spelled = False
+    if not spelled:
+        raise ValueError("no repository can have that name")
+    return value
+
+
+Time = Annotated[AwareDatetime, AfterValidator(_utc)]
+# What a store can hold: an integer of BSON and SQLite, and a text that may be part of a key.
+Number = Annotated[int, Field(ge=0, lt=1 << 63)]
+Name = Annotated[str, Field(max_length=1_024)]
+Address = Annotated[str, Field(max_length=8_192)]
+FullName = Annotated[str, AfterValidator(_spelled)]
 
 
 class _Limit(BaseModel):
@@ -57,14 +88,14 @@ class Limits(BaseModel):
 class Login(BaseModel):
     """Whoever did something."""
 
-    login: str
+    login: Name
 
 
 class Repository(BaseModel):
     """A repository's identity: the numeric id stays, `full_name` is today's spelling."""
 
-    id: int
-    full_name: str
+    id: Number
+    full_name: FullName
     private: bool = False
     archived: bool = False
 
@@ -72,14 +103,14 @@ class Repository(BaseModel):
 class WireAsset(BaseModel):
     """An asset as REST gives it."""
 
-    id: int
-    name: str
-    label: str | None = None
-    content_type: str
-    state: str | None = None
-    size: int
-    digest: str | None = None
-    browser_download_url: str
+    id: Number
+    name: Name
+    label: Name | None = None
+    content_type: Name
+    state: Name | None = None
+    size: Number
+    digest: Name | None = None
+    browser_download_url: Address
     created_at: Time
     updated_at: Time
 
@@ -87,11 +118,11 @@ class WireAsset(BaseModel):
 class WireRelease(BaseModel):
     """A release as REST gives it; fields that older servers lack have defaults."""
 
-    id: int
-    url: str
-    html_url: str
-    tag_name: str
-    name: str | None = None
+    id: Number
+    url: Address
+    html_url: Address
+    tag_name: Name
+    name: Name | None = None
     body: str | None = None
     draft: bool
     prerelease: bool
@@ -104,13 +135,13 @@ class WireRelease(BaseModel):
 
 
 class _Commit(BaseModel):
-    sha: str
+    sha: Name
 
 
 class WireTag(BaseModel):
     """A tag as REST gives it."""
 
-    name: str
+    name: Name
     commit: _Commit
 
     @classmethod

@@ -15,7 +15,11 @@ from pydantic.alias_generators import to_camel
 from fetcher.errors import Evidence, Malformed
 from fetcher.models import Record
 from fetcher.sources.wire_github import (
+    Address,
+    FullName,
     Login,
+    Name,
+    Number,
     Repository,
     Time,
     WireTag,
@@ -82,11 +86,11 @@ class _Page(_Graph):
 
 
 class _Asset(_Graph):
-    name: str
-    content_type: str
-    size: int
-    digest: str | None = None
-    download_url: str
+    name: Name
+    content_type: Name
+    size: Number
+    digest: Name | None = None
+    download_url: Address
     created_at: Time
     updated_at: Time
 
@@ -99,16 +103,16 @@ class GraphAssets(_Graph):
 
 
 class _Id(_Graph):
-    database_id: int
+    database_id: Number
 
 
 class GraphRelease(_Graph):
     """A release with its first assets."""
 
     id: str
-    database_id: int
-    tag_name: str
-    name: str | None = None
+    database_id: Number
+    tag_name: Name
+    name: Name | None = None
     description: str | None = None
     is_draft: bool
     is_prerelease: bool
@@ -117,40 +121,40 @@ class GraphRelease(_Graph):
     created_at: Time
     published_at: Time | None = None
     updated_at: Time
-    url: str
+    url: Address
     release_assets: GraphAssets = GraphAssets()
 
 
 class _Object(_Graph):
-    oid: str
+    oid: Name
     target: "_Object | None" = None
 
 
 class GraphTag(_Graph):
     """A tag, annotated or not."""
 
-    name: str
+    name: Name
     target: _Object | None = None
 
 
 class _Releases(_Graph):
-    total_count: int
+    total_count: Number
     page_info: _Page = _Page()
     nodes: list[GraphRelease] = []
 
 
 class _Mark(_Graph):
-    database_id: int
+    database_id: Number
     updated_at: Time
 
 
 class _Marks(_Graph):
-    total_count: int
+    total_count: Number
     nodes: list[_Mark] = []
 
 
 class _Tags(_Graph):
-    total_count: int
+    total_count: Number
     page_info: _Page = _Page()
     nodes: list[GraphTag] = []
 
@@ -158,8 +162,8 @@ class _Tags(_Graph):
 class GraphRepository(_Graph):
     """What an alias answered: whichever of the lists was asked for."""
 
-    database_id: int
-    name_with_owner: str
+    database_id: Number
+    name_with_owner: FullName
     is_private: bool
     is_archived: bool
     latest_release: _Id | None = None
