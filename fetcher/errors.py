@@ -101,7 +101,7 @@ class SettingsError(UsageError):
 class Evidence:
     """What the upstream really said, for the log and the target's state; never a secret.
 
-    `quote` is at most 200 characters of the body.
+    `quote` is at most 200 characters of the body. All of it can be stored and shown.
     """
 
     status: int | None = None
@@ -109,12 +109,23 @@ class Evidence:
     url: str | None = None
     quote: str | None = None
 
+    def __post_init__(self) -> None:
+        for name in ("request_id", "url", "quote"):
+            text = getattr(self, name)
+            if text is not None and not (text.isascii() and text.isprintable()):
+                object.__setattr__(self, name, _shown(text))
+
+
+def _shown(text: str) -> str:
+    """Without what moves a terminal, and half pairs, which no store takes: neither is printable."""
+    return "".join(c if c.isprintable() else " " for c in text)
+
 
 class UpstreamError(FetcherError):
-    """Something an upstream did."""
+    """Something an upstream did; its sentence may hold the upstream's own words."""
 
     def __init__(self, message: str, evidence: Evidence | None = None) -> None:
-        super().__init__(message)
+        super().__init__(_shown(message))
         self.evidence = evidence if evidence is not None else Evidence()
 
 

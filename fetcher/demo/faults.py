@@ -88,7 +88,7 @@ class Fault:
     alias_missing   `aliases` of a query are not in the answer, which has no error
     query_error     a query is answered by one `error` alone, and its `message`, with `status`
                     (200)
-    rewrite         the body is what `change` makes of it
+    rewrite         the body is what `change` makes of it, with `headers` besides
     ==============  ==============================================================================
     """
 
@@ -156,7 +156,8 @@ def reshape(fault: Fault, answer: Answer) -> Answer:
         case "query_error":
             return _failed(fault, answer)
         case "rewrite":
-            return replace(answer, text=fault.change(answer.body), records=None)
+            headers = {**answer.headers, **fault.headers}
+            return replace(answer, headers=headers, text=fault.change(answer.body), records=None)
         case _:
             return answer
 

@@ -3,25 +3,29 @@
 https://www.ncbi.nlm.nih.gov/datasets/docs/v2/api/rest-api/
 """
 
+import re
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 from urllib.parse import urlencode
 
 from fetcher.documents import Stored
 from fetcher.errors import Malformed, NotFound, Refused
 from fetcher.gate import Gate
 from fetcher.models import Record
-from fetcher.policy.digest import digest
 from fetcher.policy.verdict import Accept, Reply, Retry, Verdict, judge_datasets
-from fetcher.sources.lookups import Answered
+from fetcher.sources.lookups import Answered, Found, record_of
 from fetcher.sources.wire_ncbi import Status, read_json
 from fetcher.targets import Target
 from fetcher.transport import Request, Transport
 
 __all__ = ["Genomes"]
 
+T = TypeVar("T")
+
 # The most that a page gives.
 _PAGE: Final = 1_000
+# More than a hundred names can fill.
+_PAGES: Final = 100
 _STATUSES: Final[Mapping[str, Status]] = {
     "current": "live",
     "previous": "replaced",
@@ -29,7 +33,8 @@ _STATUSES: Final[Mapping[str, Status]] = {
     "retired": "withdrawn",
 }
 # What the fetcher itself keeps with every record.
-_OURS: Final = {*Stored.__annotations__, "stamp", "observed", "blobs"}
+_OURS: Final = {*Stored.__annotations__, "stamp", "observed", "blobs", "error"}
+_ACCESSION: Final = re.compile(r"GC[AF]_[0-9]{9}\.[0-9]{1,3}", re.ASCII)
 
 
 class Genomes:
@@ -47,24 +52,35 @@ class Genomes:
         self._secrets = {"api-key": api_key} if api_key else {}
         self._patience = patience
 
-    async def find(self, names: Sequence[str]) -> Mapping[str, Answered]:
+    async def find(self, names: Sequence[str]) -> Found:
         """See `Directory`; a name without a version gets its newest one."""
-        found: dict[str, Answered] = {}
+        found: dict[str, Answered | Malformed] = {}
+        versions: dict[str, int] = {}
         for versioned in (False, True):
             mine = [name for name in names if ("." in name) == versioned]
             for report in await self._reports(mine, every_version=versioned) if mine else ():
-                record = self._record(report)
-                name = record.content["accession"]
-                bare = name.partition(".")[0]
-                if versioned:
-                    found[name] = Answered(record, Target("ncbi", "genome", name))
-                elif bare not in found or _version(found[bare]) < record.content["version"]:
-                    found[bare] = Answered(record, Target("ncbi", "genome", bare))
+                whole = str(report.get("accession")) if isinstance(report, Mapping) else ""
+                if not _ACCESSION.fullmatch(whole):
+                    # Of whichever of them that does not come otherwise.
+                    error = Malformed("NCBI Datasets has a report of nothing")
+                    found = {**dict.fromkeys(mine, error), **found}
+                    continue
+                bare, _, number = whole.partition(".")
+                name = whole if versioned else bare
+                if versions.get(name, -1) < int(number):
+                    versions[name] = int(number)
+                    found[name] = self._answered(report, whole, Target("ncbi", "genome", name))
         return found
 
-    async def _reports(
-        self, names: Sequence[str], *, every_version: bool
-    ) -> list[Mapping[str, Any]]:
+    def _answered(
+        self, report: Mapping[str, Any], accession: str, target: Target
+    ) -> Answered | Malformed:
+        try:
+            return Answered(self._record(report, accession), target)
+        except Malformed as error:
+            return error
+
+    async def _reports(self, names: Sequence[str], *, every_version: bool) -> list[Any]:
         """All pages; where one name spoils the answer, without that one."""
         try:
             return await self._pages(names, every_version=every_version)
@@ -78,8 +94,8 @@ class Genomes:
             *await self._reports(names[middle:], every_version=every_version),
         ]
 
-    async def _pages(self, names: Sequence[str], *, every_version: bool) -> list[Mapping[str, Any]]:
-        reports: list[Mapping[str, Any]] = []
+    async def _pages(self, names: Sequence[str], *, every_version: bool) -> list[Any]:
+        reports: list[Any] = []
         asked = {"page_size": str(_PAGE)}
         if every_version:
             asked["filters.assembly_version"] = "all_assemblies"
@@ -90,7 +106,7 @@ class Genomes:
             token = page.get("next_page_token")
             if not token:
                 break
-            if token in tokens:
+            if token in tokens or len(tokens) == _PAGES:
                 raise Malformed("NCBI Datasets gives the same page again and again")
             tokens.add(token)
             asked["page_token"] = token
@@ -123,42 +139,39 @@ class Genomes:
         await self._transport.send(request, judge, patience=self._patience)
         return found[0]
 
-    def _record(self, report: Mapping[str, Any]) -> Record:
-        accession = str(report["accession"])
-        organism, assembly = report.get("organism") or {}, report.get("assembly_info") or {}
+    def _record(self, report: Mapping[str, Any], accession: str) -> Record:
+        organism = _part(report, "organism", dict) or {}
+        assembly = _part(report, "assembly_info", dict) or {}
         status = _STATUSES.get(str(assembly.get("assembly_status", "current")), "live")
-        current = report.get("current_accession")
+        current = _part(report, "current_accession", str)
         content: dict[str, Any] = {
             f"report_{key}" if key in _OURS else key: value for key, value in report.items()
         }
         content |= {
-            "version": int(accession.partition(".")[2] or 0),
-            "taxid": organism.get("tax_id"),
-            "organism_name": organism.get("organism_name"),
+            "version": int(accession.partition(".")[2]),
+            "taxid": _part(organism, "tax_id", int),
+            "organism_name": _part(organism, "organism_name", str),
             "status": status,
             "replaced_by": current if status == "replaced" and current != accession else None,
         }
-        return Record(
-            id=f"genome:{accession}",
-            kind="genome",
-            content=content,
-            source_url=f"{self._url}/genome/accession/{accession}/dataset_report",
-            digest=digest(content),
-        )
+        url = f"{self._url}/genome/accession/{accession}/dataset_report"
+        return record_of(f"genome:{accession}", "genome", content, url)
+
+
+def _part(whole: Mapping[str, Any], name: str, kind: type[T]) -> T | None:
+    """What a report says there, if anything; raises `Malformed` for a thing of another kind."""
+    value = whole.get(name)
+    if value is not None and not isinstance(value, kind):
+        raise Malformed(f"NCBI Datasets has a report whose {name} makes no sense")
+    return value
 
 
 def _page_of(reply: Reply) -> Mapping[str, Any]:
-    """One page; raises `Malformed` for reports that are none."""
+    """One page; raises `Malformed` for one that is none."""
     page = read_json(reply)
-    reports = page.get("reports", [])
-    if not isinstance(reports, list):
+    if not isinstance(page.get("reports", []), list):
         raise Malformed("NCBI Datasets answered without a list of reports", reply.evidence())
-    for each in reports:
-        if not isinstance(each, dict) or "." not in str(each.get("accession", "")):
-            raise Malformed("NCBI Datasets has a report of nothing", reply.evidence())
+    token = page.get("next_page_token") or ""
+    if not (isinstance(token, str) and token.isascii() and len(token) < 4_096):
+        raise Malformed("NCBI Datasets names a page that is none", reply.evidence())
     return page
-
-
-def _version(answered: Answered) -> int:
-    version: int = answered.record.content["version"]
-    return version

@@ -17,6 +17,7 @@ from fetcher.fan import fan_out
 from fetcher.gate import Gate
 from fetcher.models import Chunk, Due, Known, Outcome, OutcomeKind, Record
 from fetcher.policy.verdict import Accept, Reply, Retry, Verdict, judge_github
+from fetcher.policy.wire import shown_url
 from fetcher.sources.credentials import Anonymous, Credentials, shown
 from fetcher.sources.outcomes import AccountStop, ended_by
 from fetcher.sources.wire_github import (
@@ -43,6 +44,9 @@ PER_PAGE: Final = 100
 # "Only the first 10000 results are available": what lies beyond was not seen, so it is not gone.
 LISTED_AT_MOST: Final = 10_000
 
+MOST_PAGES: Final = 1_000
+"""Pages of one listing that are followed: a hundred thousand tags."""
+
 _NEXT = re.compile(r'<([^>]*)>\s*;[^,]*\brel="?next"?')
 
 
@@ -55,6 +59,22 @@ class _Answer(Generic[T]):
     next_url: str | None
     moved: bool
     url: str
+
+
+class _Trail:
+    """The pages of one listing: none of them twice, and not without end."""
+
+    def __init__(self) -> None:
+        self._seen: set[str] = set()
+
+    def after(self, page: _Answer[Any]) -> str | None:
+        """Where it goes on; raises `Malformed` for a listing that leads in circles."""
+        url = page.next_url
+        if url is not None:
+            if url in self._seen or len(self._seen) == MOST_PAGES:
+                raise Malformed("GitHub's listing has no end", Evidence(url=url))
+            self._seen.add(url)
+        return url
 
 
 @dataclass(slots=True)
@@ -166,10 +186,11 @@ class GithubSource:
         found: dict[str, int] = {}
         base = f"{self._api_url}/repos/{quote(repository)}/releases/{release_id}/assets"
         url: str | None = f"{base}?per_page={PER_PAGE}"
+        trail = _Trail()
         while url is not None:
             page = await self._get(url, parse_assets)
             found.update((wire.name, wire.id) for wire in _there(page))
-            url = page.next_url
+            url = trail.after(page)
         return found
 
     async def _repository(self, due: Due, known: Known) -> AsyncGenerator[Chunk | Outcome, None]:
@@ -239,6 +260,7 @@ class GithubSource:
         etag, pages, changed = page.etag, 0, False
         published = False
         seen: set[str] = set()
+        trail = _Trail()
         while True:
             pages += 1
             releases = _there(page)
@@ -258,9 +280,10 @@ class GithubSource:
             if everything or news:
                 wanted = tuple(records if everything else news)
                 yield poll.chunk("release", wanted)
-            if page.next_url is None or not (everything or news):
+            url = trail.after(page) if everything or news else None
+            if url is None:
                 break
-            page = await self._get(page.next_url, parse_releases)
+            page = await self._get(url, parse_releases)
         whole = page.next_url is None and len(seen) < LISTED_AT_MOST
         if whole:
             async for chunk in self._gone(poll, "release", seen, sure=pages == 1):
@@ -291,14 +314,15 @@ class GithubSource:
             return
         mark["tags_etag"] = page.etag if page.next_url is None else None
         seen: set[str] = set()
+        trail = _Trail()
         while True:
             records = tuple(tag_record(wire, poll.repository, page.url) for wire in _there(page))
             seen.update(record.id for record in records)
             if records:
                 yield poll.chunk("tag", records)
-            if page.next_url is None:
+            if (more := trail.after(page)) is None:
                 break
-            page = await self._get(page.next_url, parse_tags)
+            page = await self._get(more, parse_tags)
         async for chunk in self._gone(poll, "tag", seen, sure=True):
             yield chunk
         yield self._done(poll, {**mark, "empty": not seen}, reconciled=True)
@@ -324,10 +348,11 @@ class GithubSource:
         if mine and not sure:
             listed: set[str] = set()
             url: str | None = _releases_url(self._api_url, poll)
+            trail = _Trail()
             while url is not None:
                 page = await self._get(url, parse_releases)
                 listed.update(f"{owned_prefix(id_)}{wire.id}" for wire in _there(page))
-                url = page.next_url
+                url = trail.after(page)
             mine = tuple(each for each in mine if each not in listed)
         if mine:
             yield poll.chunk(kind, withdrawn=mine)
@@ -374,7 +399,8 @@ class GithubSource:
         # A next page is named by the answer: the token goes to the configured host alone.
         if _origin(url) != _origin(self._api_url):
             raise Malformed(
-                "GitHub names a page on another host, which is not followed", Evidence(url=url)
+                "GitHub names a page on another host, which is not followed",
+                Evidence(url=shown_url(url)),
             )
 
         async def send(secret: Mapping[str, str]) -> Response:
@@ -397,8 +423,12 @@ class GithubSource:
         return Request("GET", url, self._gate, headers=headers, secret_headers=secret)
 
 
-def _origin(url: str) -> tuple[str, str]:
-    parts = urlsplit(url)
+def _origin(url: str) -> tuple[str, str] | None:
+    """None for what is no address."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return None
     return parts.scheme, parts.netloc
 
 

@@ -11,7 +11,7 @@ from fetcher.documents import Kind
 from fetcher.errors import Malformed, Unfinished, UpstreamError
 from fetcher.models import Chunk, Due, Known, Outcome, OutcomeKind, Record
 from fetcher.policy.batches import BatchSize
-from fetcher.sources.github import gone, owned_prefix
+from fetcher.sources.github import MOST_PAGES, gone, owned_prefix
 from fetcher.sources.graphql import Answer, Graphql, UnknownField
 from fetcher.sources.outcomes import AccountStop, ended_by
 from fetcher.sources.wire_github import Repository
@@ -20,6 +20,7 @@ from fetcher.sources.wire_graphql import (
     RELEASES,
     GraphRelease,
     GraphRepository,
+    Page,
     Wanted,
     assets_document,
     fingerprint,
@@ -52,6 +53,7 @@ class Listing:
     total: int = -1
     steady: bool = True
     after: str | None = None
+    trail: set[str] = field(default_factory=set)
     tags: bool = False
     stored: set[str] | None = None
     seen: set[str] = field(default_factory=set)
@@ -230,7 +232,7 @@ class Pages:
             async for item in self._listed(listing, known):
                 yield item
             return
-        listing.after = page.page_info.end_cursor
+        listing.after = _next(page.page_info, listing.trail)
         if listing.everything or not records or (news and news[-1] is records[-1]):
             return
         # The news end on this page: enough, if what is stored is then as much as there is.
@@ -257,6 +259,7 @@ class Pages:
             listing.steady = False
         if listing.total == 0:
             listing.tags, listing.after = True, None
+            listing.trail.clear()
             return
         ids = known.ids("tag", listing.target.key)
         if tags := tuple([id_ async for id_ in ids]):
@@ -278,7 +281,7 @@ class Pages:
         if records:
             yield listing.chunk("tag", records)
         if page.page_info.has_next_page:
-            listing.after = page.page_info.end_cursor
+            listing.after = _next(page.page_info, listing.trail)
             return
         mine, theirs = await gone(known, "tag", repository.id, listing.target.key, listing.seen)
         if mine:
@@ -290,8 +293,9 @@ class Pages:
     async def _with_assets(self, node: GraphRelease) -> GraphRelease:
         """A release with all its assets, however many pages they take."""
         page = node.release_assets.page_info
+        trail: set[str] = set()
         while page.has_next_page:
-            variables = {"id": node.id, "after": page.end_cursor}
+            variables = {"id": node.id, "after": _next(page, trail)}
             answer = await self._graphql.ask(assets_document(self._without), variables, 1)
             more = answer.data.get("node")
             if not isinstance(more, Mapping):
@@ -323,6 +327,15 @@ class Pages:
             facts=facts,
             reconciled=reconciled and listing.steady,
         )
+
+
+def _next(page: Page, trail: set[str]) -> str:
+    """Where a listing goes on; raises `Malformed` for one that leads in circles."""
+    cursor = page.end_cursor
+    if cursor is None or cursor in trail or len(trail) == MOST_PAGES:
+        raise Malformed("GitHub's listing has no end")
+    trail.add(cursor)
+    return cursor
 
 
 def _page_of(answer: Answer, alias: str) -> GraphRepository:

@@ -8,11 +8,9 @@ from typing import Any
 
 from fetcher.databases import SummaryDatabase
 from fetcher.errors import Malformed
-from fetcher.models import Record
-from fetcher.policy.digest import digest
 from fetcher.policy.verdict import Reply
 from fetcher.sources.eutils import Eutils
-from fetcher.sources.lookups import Answered
+from fetcher.sources.lookups import Answered, Found, record_of
 from fetcher.sources.wire_ncbi import read_json
 from fetcher.targets import Target
 
@@ -28,7 +26,7 @@ class Summaries:
         self._eutils = eutils
         self._database = database
 
-    async def find(self, names: Sequence[str]) -> Mapping[str, Answered]:
+    async def find(self, names: Sequence[str]) -> Found:
         """See `Directory`."""
         database = self._database
         term = " OR ".join(f'"{name}"[{database.search_field}]' for name in names)
@@ -37,27 +35,30 @@ class Summaries:
             return {}
         form = {"db": database.name, "id": ",".join(uids), "retmode": "json", "version": "2.0"}
         summaries = await self._eutils.ask("esummary.fcgi", form, _summaries)
-        found: dict[str, Answered] = {}
+        found: dict[str, Answered | Malformed] = {}
         for uid, summary in summaries.items():
             accession = str(summary.get(database.key, "")).upper()
-            if not database.accession.fullmatch(accession):
-                continue
-            content: dict[str, Any] = {
-                "database": database.name,
-                "accession": accession,
-                "uid": uid,
-                **{ours: summary.get(theirs) for ours, theirs in database.fields.items()},
-                "summary": summary,
-            }
-            record = Record(
-                id=f"{database.name}:{accession}",
-                kind="summary",
-                content=content,
-                source_url=self._eutils.url_of("esummary.fcgi", database.name, uid),
-                digest=digest(content),
-            )
-            found[accession] = Answered(record, Target("ncbi", database.name, accession))
+            if database.accession.fullmatch(accession):
+                found[accession] = self._answered(uid, accession, summary)
         return found
+
+    def _answered(
+        self, uid: str, accession: str, summary: Mapping[str, Any]
+    ) -> Answered | Malformed:
+        database = self._database
+        content = {
+            "database": database.name,
+            "accession": accession,
+            "uid": uid,
+            **{ours: summary.get(theirs) for ours, theirs in database.fields.items()},
+            "summary": summary,
+        }
+        url = self._eutils.url_of("esummary.fcgi", database.name, uid)
+        try:
+            record = record_of(f"{database.name}:{accession}", "summary", content, url)
+        except Malformed as error:
+            return error
+        return Answered(record, Target("ncbi", database.name, accession))
 
 
 def _summaries(reply: Reply) -> dict[str, dict[str, Any]]:
@@ -69,7 +70,7 @@ def _summaries(reply: Reply) -> dict[str, dict[str, Any]]:
     for uid in map(str, result["uids"]):
         summary = result.get(uid)
         if not isinstance(summary, dict):
-            raise Malformed(f"NCBI's summaries lack {uid}, which they name", reply.evidence())
+            raise Malformed(f"NCBI's summaries lack {uid[:40]}, which they name", reply.evidence())
         if "error" not in summary:
             found[uid] = summary
     return found

@@ -36,6 +36,7 @@ __all__ = [
     "GraphAssets",
     "GraphRelease",
     "GraphRepository",
+    "Page",
     "Wanted",
     "assets_document",
     "check_document",
@@ -80,7 +81,9 @@ class _Graph(BaseModel):
     model_config = ConfigDict(alias_generator=to_camel)
 
 
-class _Page(_Graph):
+class Page(_Graph):
+    """Whether there is more, and from where on."""
+
     has_next_page: bool = False
     end_cursor: str | None = None
 
@@ -98,7 +101,7 @@ class _Asset(_Graph):
 class GraphAssets(_Graph):
     """A page of assets."""
 
-    page_info: _Page = _Page()
+    page_info: Page = Page()
     nodes: list[_Asset] = []
 
 
@@ -139,7 +142,7 @@ class GraphTag(_Graph):
 
 class _Releases(_Graph):
     total_count: Number
-    page_info: _Page = _Page()
+    page_info: Page = Page()
     nodes: list[GraphRelease] = []
 
 
@@ -155,7 +158,7 @@ class _Marks(_Graph):
 
 class _Tags(_Graph):
     total_count: Number
-    page_info: _Page = _Page()
+    page_info: Page = Page()
     nodes: list[GraphTag] = []
 
 

@@ -25,7 +25,10 @@ _STATUSES: Final[Mapping[str, Status]] = {
     "withdrawn": "withdrawn",
     "dead": "withdrawn",
 }
-_ENTITY: Final = re.compile(rb"<!ENTITY", re.IGNORECASE)
+_ENTITY: Final = re.compile("<!ENTITY", re.IGNORECASE)
+_COUNT: Final = re.compile(r"[0-9]{1,18}", re.ASCII)
+# What can be asked for again, in a list with commas.
+_WORD: Final = re.compile(r"[!-+.-~-]{1,200}", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,40 +61,49 @@ def found_of(answer: Mapping[str, Any]) -> Found:
     result = answer.get("esearchresult")
     if not isinstance(result, Mapping):
         raise Malformed("NCBI's search answer has no result")
-    ids = result.get("idlist")
+    ids, count = result.get("idlist"), str(result.get("count"))
     if not isinstance(ids, list):
         raise Malformed("NCBI's search answer has no list of ids")
-    try:
-        count = int(result["count"])
-    except (KeyError, ValueError, TypeError) as error:
-        raise Malformed("NCBI's search answer has no count") from error
+    if not _COUNT.fullmatch(count):
+        raise Malformed("NCBI's search answer has no count")
     names = tuple(str(id_).upper() for id_ in ids)
-    return Found(count, names, result.get("webenv", ""), result.get("querykey", ""))
+    ticket = tuple(str(result.get(name, "")) for name in ("webenv", "querykey"))
+    if not all(map(_WORD.fullmatch, (*names, *filter(None, ticket)))):
+        raise Malformed("NCBI's search answer names something that is no id")
+    return Found(int(count), names, *ticket)
 
 
 def read_json(reply: Reply) -> Mapping[str, Any]:
     """NCBI's JSON, which may hold raw newlines in its strings; raises `Malformed`."""
     try:
-        answer = json.loads(reply.body, strict=False)
-    except ValueError as error:
+        answer = json.loads(reply.body, strict=False, parse_constant=_no_number)
+    except (ValueError, RecursionError) as error:
         raise Malformed("NCBI answered with broken JSON", reply.evidence()) from error
     if not isinstance(answer, Mapping):
         raise Malformed("NCBI answered with JSON that is no object", reply.evidence())
     result = answer.get("esearchresult", answer)
     said = result.get("ERROR") or result.get("error") if isinstance(result, Mapping) else None
     if said and "esummaryresult" not in answer and "result" not in answer:
-        text = " ".join(reply.masked(str(said)).split())[:200]
+        words = said if isinstance(said, str) else "an error"
+        text = " ".join(reply.masked(words).split())[:200]
         raise Malformed(f"NCBI says: {text}", reply.evidence())
     return answer
 
 
+def _no_number(name: str) -> object:
+    """Python takes NaN and Infinity, which JSON does not have."""
+    raise ValueError(name)
+
+
 def read_xml(reply: Reply, what: str) -> ElementTree.Element:
-    """NCBI's XML, whole and without entities of its own; raises `Malformed`."""
-    if _ENTITY.search(reply.body):
-        raise Malformed(f"NCBI's {what} declares entities", reply.evidence())
+    """NCBI's XML, whole, in UTF-8 and without entities of its own; raises `Malformed`."""
     try:
-        return ElementTree.fromstring(reply.body)  # noqa: S314 - no entities, and of capped size
-    except ElementTree.ParseError as error:
+        # What it says of its encoding is not asked: in another one entities would not be seen.
+        text = reply.body.decode()
+        if _ENTITY.search(text):
+            raise Malformed(f"NCBI's {what} declares entities", reply.evidence())
+        return ElementTree.fromstring(text)  # noqa: S314 - no entities, and of capped size
+    except (UnicodeDecodeError, ElementTree.ParseError) as error:
         raise Malformed(f"NCBI's {what} is broken XML", reply.evidence()) from error
 
 

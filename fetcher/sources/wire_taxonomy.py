@@ -14,11 +14,12 @@ from fetcher.sources.wire_ncbi import read_xml
 
 __all__ = ["taxa_of"]
 
+_TAXID = re.compile(r"[0-9]{1,10}", re.ASCII)
 _WORDS = re.compile(r"(?<=[a-z])(?=[A-Z])|[ -]+")
 
 
-def taxa_of(reply: Reply) -> list[Taxon]:
-    """The taxa of an answer, none where it knows none of those asked for.
+def taxa_of(reply: Reply) -> list[Taxon | Malformed]:
+    """The taxa of an answer, none where it knows none of those asked for; errors among them.
 
     Raises `Malformed` for half an answer, and for one that says anything else.
     """
@@ -30,31 +31,35 @@ def taxa_of(reply: Reply) -> list[Taxon]:
         raise Malformed(f"NCBI's taxonomy says: {said[:200]}", reply.evidence())
     if root.tag != "TaxaSet":
         raise Malformed("NCBI's taxonomy answered with something else", reply.evidence())
+    return [_read(each) for each in root.findall("Taxon")]
+
+
+def _read(element: ElementTree.Element) -> Taxon | Malformed:
     try:
-        return [_taxon(each) for each in root.findall("Taxon")]
-    except (TypeError, ValueError) as error:
-        raise Malformed("NCBI's taxonomy has a taxon without its id", reply.evidence()) from error
+        return _taxon(element)
+    except ValueError:
+        return Malformed("NCBI's taxonomy has a taxon without its id")
 
 
 def _taxon(element: ElementTree.Element) -> Taxon:
     parent = _text(element, "ParentTaxId")
     return {
-        "taxid": int(_text(element, "TaxId")),
+        "taxid": _number(_text(element, "TaxId")),
         "name": _text(element, "ScientificName"),
         "rank": _text(element, "Rank") or "no rank",
-        "parent_taxid": int(parent) if parent else None,
+        "parent_taxid": _number(parent) if parent else None,
         "division": _text(element, "Division") or None,
         "lineage": [_ancestor(each) for each in element.findall("LineageEx/Taxon")],
         "other_names": _other_names(element),
         "merged_taxids": sorted(
-            int(each.text or "") for each in element.findall("AkaTaxIds/TaxId")
+            _number(each.text or "") for each in element.findall("AkaTaxIds/TaxId")
         ),
     }
 
 
 def _ancestor(element: ElementTree.Element) -> Ancestor:
     return {
-        "taxid": int(_text(element, "TaxId")),
+        "taxid": _number(_text(element, "TaxId")),
         "name": _text(element, "ScientificName"),
         "rank": _text(element, "Rank") or "no rank",
     }
@@ -79,6 +84,13 @@ def _named(element: ElementTree.Element) -> Iterator[tuple[str, str]]:
         kind, name = element.tag, " ".join((element.text or "").split())
     if kind and name:
         yield "_".join(_WORDS.split(kind)).lower(), name
+
+
+def _number(text: str) -> int:
+    """A taxid; raises `ValueError`."""
+    if not _TAXID.fullmatch(text):
+        raise ValueError("no taxid")
+    return int(text)
 
 
 def _text(element: ElementTree.Element, tag: str) -> str:

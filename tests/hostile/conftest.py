@@ -71,7 +71,7 @@ async def world(tmp_path: Path, store_url: str) -> AsyncIterator[World]:
     async with open_world(tmp_path, store_url) as opened:
         opened.upstream.github.tokens = {TOKEN: GithubUser("me")}
         # What makes no sense will make none when it is asked for again.
-        opened.overrides |= {"github.token": TOKEN, "http.max_attempts": 1}
+        opened.overrides |= {"github.token": TOKEN, "http.max_attempts": 2}
         yield opened
 
 

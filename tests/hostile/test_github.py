@@ -8,6 +8,7 @@ from typing import Final
 import pytest
 
 from fetcher.demo import Fault
+from fetcher.sources.github import MOST_PAGES
 from tests.hostile.conftest import Witness
 from tests.hostile.values import all_changed, changed, is_json, place_of, texts
 from tests.stores import store_url
@@ -138,3 +139,52 @@ async def test_any_value_in_any_place_by_graphql(
         assert polled[f"github:{GOOD}"].state.outcome == "changed"
     outcomes = {str(each.state.outcome) for each in polled.values()}
     assert ("malformed" in outcomes) is (answer == "releases" or not readable)
+
+
+@pytest.mark.parametrize("where", ["same page", "ever another page", "nonsense", "elsewhere"])
+@pytest.mark.parametrize("listing", ["releases", "tags"])
+async def test_a_listing_without_end_by_rest(witness: Witness, listing: str, where: str) -> None:
+    """A next page that was read before, or leads nowhere, ends the poll of its repository."""
+    world = witness.world
+    publish(witness, "bad/one", releases=listing == "releases")
+    publish(witness, GOOD)
+    world.upstream.faults.append(Fault("POST /graphql", "status", times=None, status=404))
+    for number in range(MOST_PAGES + 10):
+        to = {
+            "same page": f"{world.urls.github}/repos/bad/one/{listing}?per_page=100&page=1",
+            "ever another page": f"{world.urls.github}/repos/bad/one/{listing}?page=1&n={number}",
+            "nonsense": "http://[::1",
+            "elsewhere": "http://127.0.0.2:1/",
+        }[where]
+        headers = {"Link": f'<{to}>; rel="next"'}
+        match = f"GET /repos/bad/one/{listing}\\?"
+        world.upstream.faults.append(Fault(match, "rewrite", headers=headers))
+    polled = await witness.poll("github:bad/one", f"github:{GOOD}")
+    assert polled[f"github:{GOOD}"].state.outcome == "changed"
+    failure = polled["github:bad/one"].state.failure
+    assert failure is not None
+    assert "no end" in failure.message or "another host" in failure.message
+
+
+@pytest.mark.parametrize("listing", ["releases", "tags"])
+@pytest.mark.parametrize("cursor", ["same", "none"])
+async def test_a_listing_without_end_by_graphql(
+    witness: Witness, listing: str, cursor: str
+) -> None:
+    """Likewise, for one repository of a batch."""
+    publish(witness, "bad/one", releases=listing == "releases")
+    publish(witness, GOOD)
+
+    def change(body: bytes) -> bytes:
+        shape = json.loads(body)
+        for found in (shape.get("data") or {}).values():
+            if found["nameWithOwner"] == "bad/one" and found.get(listing):
+                end = "same" if cursor == "same" else None
+                found[listing]["pageInfo"] = {"hasNextPage": True, "endCursor": end}
+        return json.dumps(shape).encode()
+
+    witness.world.upstream.faults.append(Fault("POST /graphql", "rewrite", None, change=change))
+    polled = await witness.poll("github:bad/one", f"github:{GOOD}")
+    assert polled[f"github:{GOOD}"].state.outcome == "changed"
+    failure = polled["github:bad/one"].state.failure
+    assert failure is not None

@@ -72,6 +72,10 @@ TIMES: Final[Mapping[str, str]] = {
     "epoch of milliseconds": "1704067200123",
     "epoch as text": '"1704067200"',
 }
+_FEW: Final = (
+    *("null", "nothing", "negative", "fraction", "beyond 64 bits", "list of objects", "object"),
+    *("half a pair", "nul", "escape sequence", "lines", "long"),
+)
 _NO_TIME: Final = ("null", "zero", "object", "half a pair", "nul", "beyond 64 bits")
 
 
@@ -80,9 +84,11 @@ def place_of(text: str) -> Place:
     return tuple(int(step) if step.isdecimal() else step for step in text.split(".") if step)
 
 
-def texts(place: str, *, first: bool = True) -> Sequence[str]:
+def texts(place: str, *, first: bool = True, few: bool = False) -> Sequence[str]:
     """What to put there; what spoils the whole document alike wherever it is only at `first`."""
-    if place.lower().endswith(("_at", "edat")):
+    if few:
+        wanted = [ANYWHERE[name] for name in _FEW]
+    elif place.lower().endswith(("_at", "edat")):
         wanted = [*TIMES.values(), *(ANYWHERE[name] for name in _NO_TIME)]
     else:
         wanted = [*ANYWHERE.values(), *NAMES.values()]
@@ -104,15 +110,18 @@ def changed(body: bytes, place: str, text: str) -> bytes:
 
 
 def all_changed(body: bytes, changes: Sequence[tuple[Place, str]]) -> bytes:
-    """A body of JSON with other values in some places; where one is not there, it is put there."""
+    """A body of JSON with other values in some places, as far as it has them."""
     document: Any = json.loads(body)
     for number, (place, text) in enumerate(changes):
         if not place:
             return text.encode()
         inner = document
-        for step in place[:-1]:
-            inner = inner[step]
-        inner[place[-1]] = _MARK.format(number)
+        try:
+            for step in place[:-1]:
+                inner = inner[step]
+            inner[place[-1]] = _MARK.format(number)
+        except LookupError:
+            continue
     whole = json.dumps(document, ensure_ascii=False)
     for number, (_, text) in enumerate(changes):
         whole = whole.replace(f'"{_MARK.format(number)}"', text)
