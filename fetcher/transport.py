@@ -25,6 +25,7 @@ from fetcher.errors import Evidence, Malformed, RateLimited, Unreachable, Upstre
 from fetcher.gate import Gate, Wait
 from fetcher.models import Clock
 from fetcher.policy.retry import Uniform, backoff
+from fetcher.policy.secrecy import secrets_of_proxy
 from fetcher.policy.verdict import Accept, Fail, Judge, Limited, Reply
 from fetcher.policy.wire import Decoder, decoder, header_text, shown_url
 
@@ -36,6 +37,8 @@ _CHUNK: Final = 1 << 16
 # As much of a stream is read ahead to judge it; of a bad answer, as much is kept as evidence.
 _HEAD: Final = 2_048
 _BAD_BODY: Final = 1 << 16
+# Shorter parameters of an address, such as a version's number, open nothing.
+_TELLING: Final = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,7 +245,9 @@ class Transport:
         async def once() -> Response:
             async with self._answer(request, until) as raw:
                 body = await raw.body()
-                reply = Reply(raw.status, raw.headers, raw.url, body, secrets=request.secrets)
+                reply = Reply(
+                    raw.status, raw.headers, raw.url, body, secrets=self._secrets(request, raw)
+                )
                 self._judge(judge, reply, request.gate)
                 return Response(raw.status, raw.headers, raw.url, body, raw.hops)
 
@@ -263,7 +268,8 @@ class Transport:
                 raw = await stack.enter_async_context(self._answer(request, until))
                 wanted = _HEAD if raw.status < 300 else _BAD_BODY
                 head, complete = await raw.head(wanted)
-                reply = Reply(raw.status, raw.headers, raw.url, head, complete, request.secrets)
+                secrets = self._secrets(request, raw)
+                reply = Reply(raw.status, raw.headers, raw.url, head, complete, secrets)
                 self._judge(judge, reply, request.gate)
                 return stack.pop_all(), Stream(raw, head, complete=complete)
             raise AssertionError  # the block returns or raises
@@ -317,6 +323,13 @@ class Transport:
             if isinstance(error, Unreachable) and again.after is not None:
                 error.retry_at = datetime.fromtimestamp(self._clock.time() + again.after, UTC)
             raise error from again.__cause__
+
+    def _secrets(self, request: Request, raw: _Raw) -> tuple[str, ...]:
+        """What this answer may repeat: of the request, of the proxy, and of where it was led to."""
+        opens = URL(raw.url).query.values() if raw.hops else ()
+        proxy = self._proxy(URL(raw.url))
+        passes = secrets_of_proxy(str(proxy)) if proxy is not None else ()
+        return (*request.secrets, *(each for each in opens if len(each) >= _TELLING), *passes)
 
     def _judge(self, judge: Judge, reply: Reply, gate: Gate) -> None:
         """Returns for an accepted reply and raises for any other."""

@@ -25,6 +25,8 @@ from fetcher.errors import (
     Unreachable,
     UpstreamError,
 )
+from fetcher.policy.secrecy import masked
+from fetcher.policy.wire import shown_url
 
 __all__ = [
     "Accept",
@@ -44,11 +46,13 @@ __all__ = [
 ]
 
 QUOTE = 200
+# So much of a body is looked at for a quote, and twice as much for secrets that reach into that.
+_LOOKED_AT = 2_000
+_LONGEST_ID = 100
 # "Wait at least one minute" where a secondary limit names no time.
 SECONDARY_WAIT = 60.0
 # A wait of centuries is a mistake of somebody's; ask again tomorrow.
 LONGEST_WAIT = 86_400.0
-_SECRET = re.compile(r"((?:api_key|access_token|token)=)[^&#]*", re.IGNORECASE)
 _HTML = re.compile(rb"\s*(?:<!doctype\s+html|<html|<head|<body)", re.IGNORECASE)
 _BLOCK_PAGE = re.compile(rb"WWW Error Blocked Diagnostic", re.IGNORECASE)
 
@@ -71,18 +75,25 @@ class Reply:
 
     def masked(self, text: str) -> str:
         """A text of the upstream's without the secrets that it may repeat."""
-        for secret in self.secrets:
-            text = text.replace(secret, "***")
-        return text
+        return masked(text, self.secrets)
+
+    def line(self, text: object) -> str:
+        """A text of the upstream's as one short line to be shown; nothing for what is no text."""
+        line = " ".join(self.masked(text).split())[:QUOTE] if isinstance(text, str) else ""
+        return "".join(c for c in line if c.isprintable())
 
     def evidence(self) -> Evidence:
-        """What to remember of it; keys in the URL are masked."""
+        """What to remember of it; of the URL without its query, which may hold what opens it."""
         request_id = self.headers.get("x-github-request-id") or self.headers.get("ncbi-phid")
-        text = self.masked(self.body[:2000].decode("utf-8", "replace"))
-        quote = " ".join(text.split())[:QUOTE]
+        text = self.masked(self.body[: 2 * _LOOKED_AT].decode("utf-8", "replace"))
+        quote = " ".join(text[:_LOOKED_AT].split())[:QUOTE]
         shown = "".join(c if c.isprintable() else " " for c in quote)
-        url = _SECRET.sub(r"\1***", self.masked(self.url))
-        return Evidence(self.status, request_id, url, shown or None)
+        return Evidence(
+            self.status,
+            self.line(request_id)[:_LONGEST_ID] or None,
+            self.masked(shown_url(self.url)),
+            shown or None,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -277,23 +288,18 @@ def _json(reply: Reply) -> Mapping[str, object]:
 
 
 def _message(reply: Reply) -> str:
-    return reply.masked(_line(_json(reply).get("message")))
+    return reply.line(_json(reply).get("message"))
 
 
 def _error(reply: Reply) -> str:
     if reply.body.lstrip()[:1] != b"{":
         return ""
-    return reply.masked(_line(_json(reply).get("error")))
-
-
-def _line(value: object) -> str:
-    text = " ".join(value.split())[:QUOTE] if isinstance(value, str) else ""
-    return "".join(c for c in text if c.isprintable())
+    return reply.line(_json(reply).get("error"))
 
 
 def _block_reason(reply: Reply) -> str:
     block = _json(reply).get("block")
-    reason = _line(block.get("reason")) if isinstance(block, Mapping) else ""
+    reason = reply.line(block.get("reason")) if isinstance(block, Mapping) else ""
     return reason or "none given"
 
 

@@ -17,6 +17,7 @@ from fetcher.errors import Evidence, Malformed, UnreadableRecord, UpstreamError
 from fetcher.gate import Gate
 from fetcher.models import Record
 from fetcher.policy.digest import measured
+from fetcher.policy.secrecy import masked
 from fetcher.policy.verdict import Accept, Reply, Retry, Verdict, judge_ncbi
 from fetcher.sources.genbank import FlatFileSplitter, read_records
 from fetcher.sources.wire_ncbi import Found, Summary, found_of, read_json, summaries_of
@@ -25,6 +26,9 @@ from fetcher.transport import Request, Transport
 __all__ = ["SEARCH_REACH", "SUMMARY_IDS", "Answer", "Days", "Eutils"]
 
 T = TypeVar("T")
+
+# So much of a text that is no record is looked at.
+_NOISE: Final = 2_000
 
 # Records are handed on, and parsed in a worker thread, by the megabyte: enough to amortise the
 # hop between threads, little enough for memory.
@@ -207,7 +211,7 @@ class Eutils:
                             waiting.append(piece.data)
                             size += len(piece.data)
                         else:
-                            _note(answer, piece.kind, piece.data)
+                            _note(answer, piece.kind, piece.data, request.secrets)
                     if size >= _PARSE_BYTES:
                         # Nothing of it is held any more while the records wait to be taken.
                         records = await self._records(database, waiting, answer, told)
@@ -220,7 +224,7 @@ class Eutils:
         if last is not None and last.kind == "record":
             waiting.append(last.data)
         elif last is not None:
-            _note(answer, last.kind, last.data)
+            _note(answer, last.kind, last.data, request.secrets)
         if waiting:
             yield await self._records(database, waiting, answer, told)
 
@@ -322,8 +326,9 @@ def _name(record: Record) -> str:
     return name
 
 
-def _note(answer: Answer, kind: str, data: bytes) -> None:
+def _note(answer: Answer, kind: str, data: bytes, secrets: tuple[str, ...]) -> None:
     if kind == "cut":
         answer.cut = True
     else:
-        answer.noise.append(data[:2000].decode("utf-8", "replace"))
+        text = masked(data[: 2 * _NOISE].decode("utf-8", "replace"), secrets)
+        answer.noise.append(text[:_NOISE])

@@ -158,9 +158,8 @@ def _said(error: Mapping[str, Any], reply: Reply) -> Said:
     steps = tuple(s for s in path if isinstance(s, str | int)) if isinstance(path, list) else ()
     extensions = error.get("extensions")
     code = extensions.get("code") if isinstance(extensions, dict) else None
-    message = " ".join(str(error.get("message", "")).split())[:200]
-    text = "".join(c for c in reply.masked(message) if c.isprintable())
-    return Said(str(error.get("type") or code or ""), text, steps)
+    kind = reply.line(str(error.get("type") or code or ""))
+    return Said(kind, reply.line(str(error.get("message", ""))), steps)
 
 
 def _judge(answer: Answer, reply: Reply, now: float) -> Verdict:

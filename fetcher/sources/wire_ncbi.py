@@ -84,9 +84,7 @@ def read_json(reply: Reply) -> Mapping[str, Any]:
     result = answer.get("esearchresult", answer)
     said = result.get("ERROR") or result.get("error") if isinstance(result, Mapping) else None
     if said and "esummaryresult" not in answer and "result" not in answer:
-        words = said if isinstance(said, str) else "an error"
-        text = " ".join(reply.masked(words).split())[:200]
-        raise Malformed(f"NCBI says: {text}", reply.evidence())
+        raise Malformed(f"NCBI says: {reply.line(said) or 'an error'}", reply.evidence())
     return answer
 
 

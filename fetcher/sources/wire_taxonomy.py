@@ -25,10 +25,10 @@ def taxa_of(reply: Reply) -> list[Taxon | Malformed]:
     """
     root = read_xml(reply, "taxonomy")
     if root.tag == "eFetchResult":
-        said = " ".join((root.findtext("ERROR") or "nothing").split())
+        said = reply.line(root.findtext("ERROR") or "nothing")
         if "ID list is empty" in said:
             return []
-        raise Malformed(f"NCBI's taxonomy says: {said[:200]}", reply.evidence())
+        raise Malformed(f"NCBI's taxonomy says: {said}", reply.evidence())
     if root.tag != "TaxaSet":
         raise Malformed("NCBI's taxonomy answered with something else", reply.evidence())
     return [_read(each) for each in root.findall("Taxon")]
