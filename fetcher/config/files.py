@@ -1,5 +1,6 @@
 """What a layer says about other files: secrets in ``KEY_file``, and relative paths."""
 
+import os
 import stat
 from collections.abc import Sequence
 from pathlib import Path
@@ -87,10 +88,17 @@ class _Reader:
                 tree[name] = _read(self._layer.folder / path)
                 self._files.append(self._layer.folder / path)
             except OSError as error:
-                reason = f"{path!r} cannot be read: {error.strerror or error}"
-                self._wrong(keys, file_keys, reason)
+                what = self._named(path)
+                self._wrong(keys, file_keys, f"{what}: {error.strerror or error}")
             except ValueError as error:
                 self._wrong(keys, file_keys, f"{path!r} {error}")
+
+    def _named(self, path: str) -> str:
+        """What cannot be read, by name only where it is one: people put the secret itself there."""
+        if os.path.lexists(self._layer.folder / path):
+            return f"{path!r} cannot be read"
+        where = "" if os.path.isabs(path) else f", looked for in {self._layer.folder}"
+        return f"the file that it names cannot be read{where}"
 
     def _wrong(self, keys: Keys, file_keys: Keys, message: str) -> None:
         self._findings.add(file_keys, message, self._layer)

@@ -52,8 +52,9 @@ def test_every_token_counts(folder: Folder) -> None:
         ('[api]\nlisten = "0.0.0.0:80"\npublic = true', None),
         ('[api]\nlisten = ":80"\nrequire_token = true\n[[api.tokens]]\ntoken = "t"', None),
         ("[[api.tokens]]", "1: api.tokens[0]: needs token or token_file"),
-        ('[[api.tokens]]\ntoken = "t"\n[[api.tokens]]\ntoken_file = "no.txt"',
-         "4: api.tokens[1].token_file: 'no.txt' cannot be read: No such file or directory"),
+        ('[[api.tokens]]\ntoken = "t"\n[[api.tokens]]\ntoken_file = "/no.txt"',
+         ("4: api.tokens[1].token_file: the file that it names cannot be read: "
+         "No such file or directory")),
         ('[api]\nlisten = "[::1]:80"', None),
         ('[api]\nlisten = ""', None),
         ("api.require_token = true",

@@ -123,7 +123,10 @@ def test_a_secret_of_the_environment_comes_from_a_file_too(folder: Folder, name:
         f"{name}_FILE: {key} is given as well; leave one of the two out"
     ]
     assert folder.mistakes(environ={f"{name}_FILE": "no.txt"}) == [
-        f"{name}_FILE: 'no.txt' cannot be read: No such file or directory"
+        (
+            f"{name}_FILE: the file that it names cannot be read, looked for in {folder.path}: "
+            "No such file or directory"
+        )
     ]
 
 
@@ -203,8 +206,8 @@ def test_the_key_of_an_app_keeps_its_lines(folder: Folder) -> None:
     assert app.private_key.get_secret_value() == "-----BEGIN\nabc\n-----END"
     assert folder.mistakes(f'{text}private_key_file = "no.pem"') == [
         (
-            "fetcher.toml:5: github.accounts[0].private_key_file: 'no.pem' cannot be read: "
-            "No such file or directory"
+            "fetcher.toml:5: github.accounts[0].private_key_file: the file that it names cannot "
+            f"be read, looked for in {folder.path}: No such file or directory"
         )
     ]
 
