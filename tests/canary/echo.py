@@ -8,6 +8,7 @@ from typing import Final, TypeAlias
 from urllib.parse import quote
 from xml.sax.saxutils import escape
 
+import aiohttp
 from aiohttp import web
 
 __all__ = ["ANSWERS", "Echo"]
@@ -85,10 +86,20 @@ ANSWERS: Final[Mapping[str, Made]] = {
 }
 
 
+_OF_ONE_HOP: Final = (
+    "connection",
+    "content-length",
+    "host",
+    "proxy-authorization",
+    "transfer-encoding",
+)
+
+
 class Echo:
     """`answer` names what is answered, `padding` moves what is quoted across places of a cut.
 
-    `granted` is the token that an App gets; without one its asking is answered like the rest.
+    With no `answer` it hands on what it gets, as a proxy does. `granted` is the token that an App
+    gets; without one its asking is answered like the rest.
     """
 
     def __init__(self) -> None:
@@ -100,6 +111,8 @@ class Echo:
 
     async def _handle(self, request: web.Request) -> web.Response:
         self.headers.append(request.headers)
+        if not self.answer:
+            return await self._forward(request)
         if self.granted and request.path.endswith("/access_tokens"):
             grant = {"token": self.granted, "expires_at": "2100-01-01T00:00:00Z"}
             return web.json_response(grant, status=201)
@@ -119,6 +132,18 @@ class Echo:
         said = "x" * self.padding + " ".join(sorted(words, key=_of_interest, reverse=True))
         status, headers, text = ANSWERS[self.answer](said)
         return web.Response(status=status, headers=headers, body=text.encode())
+
+    async def _forward(self, request: web.Request) -> web.Response:
+        body = await request.read()
+        kept = {k: v for k, v in request.headers.items() if k.lower() not in _OF_ONE_HOP}
+        async with (
+            aiohttp.ClientSession(auto_decompress=False) as session,
+            session.request(
+                request.method, request.url, data=body, headers=kept, allow_redirects=False
+            ) as answer,
+        ):
+            told = {k: v for k, v in answer.headers.items() if k.lower() not in _OF_ONE_HOP}
+            return web.Response(status=answer.status, headers=told, body=await answer.read())
 
     @asynccontextmanager
     async def serve(self) -> AsyncIterator[str]:

@@ -75,7 +75,7 @@ class Canaries:
     def found_in(self, what: str, data: bytes | str) -> list[str]:
         """``WHAT has SECRET: …text around it…`` for each that is there."""
         data = data.encode("utf-8", "surrogateescape") if isinstance(data, str) else data
-        found = {}
+        found: dict[str, str] = {}
         for run in _RUN.finditer(data):
             for at in range(run.start(), run.end() - _WINDOW + 1):
                 if (name := self._needles.get(data[at : at + _WINDOW])) is not None:
