@@ -1,6 +1,8 @@
 """A whole store goes out as lines and comes back as the same store, in either of the two."""
 
+import asyncio
 import json
+import re
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from dataclasses import replace
@@ -152,13 +154,82 @@ async def test_nobody_opens_a_store_whose_import_was_killed(store_url: str, tmp_
     async with await filled(f"sqlite:///{tmp_path}/first.db") as first:
         lines = await lines_of(first)
     async with await open_filler(store_url, clock=CLOCK) as filler:
-        await filler.begin()
+        await filler.begin(ttl=0.0)
         await filler.put_records("release", [dict(release_document(lines))])
     for create in (True, False):
-        with pytest.raises(StoreUnavailable, match="did not end; run `fetcher import` again"):
+        with pytest.raises(StoreUnavailable, match="did not end; where none is, run `fetcher"):
             await open_store(store_url, clock=CLOCK, create=create)
     async with await imported(store_url, lines) as store:
         assert await lines_of(store) == lines
+
+
+async def test_of_two_imports_at_once_one_wins_and_the_other_is_refused(
+    store_url: str, tmp_path: Path
+) -> None:
+    """Whoever comes first; each gets its turn after every line, and nothing is lost or mixed."""
+    async with await filled(f"sqlite:///{tmp_path}/first.db") as first:
+        lines = await lines_of(first)
+    ends = await asyncio.gather(
+        *(imported(store_url, lines) for _ in range(3)), return_exceptions=True
+    )
+    (winner,) = [each for each in ends if not isinstance(each, BaseException)]
+    losers = [each for each in ends if isinstance(each, BaseException)]
+    for each in losers:
+        assert isinstance(each, StoreUnavailable | UsageError)
+        assert re.search("another import into the store .* is under way|is not empty", str(each))
+    async with winner:
+        assert await lines_of(winner) == lines
+
+
+async def test_an_import_that_is_under_way_is_let_end(store_url: str, tmp_path: Path) -> None:
+    """The second one is refused and leaves what the first one put there."""
+    async with await filled(f"sqlite:///{tmp_path}/first.db") as first:
+        lines = await lines_of(first)
+    document = dict(release_document(lines))
+    async with await open_filler(store_url, clock=CLOCK) as one:
+        await one.begin()
+        await one.put_records("release", [document])
+        with pytest.raises(StoreUnavailable, match="another import into the store"):
+            await imported(store_url, lines)
+        assert await one.count(Query("release")) == 1
+        await one.put_records("release", [{**document, "_id": "github:7:9"}])
+        await one.end()
+    async with await open_store(store_url, clock=CLOCK) as store:
+        assert await store.count(Query("release")) == 2
+
+
+async def test_an_import_that_was_paused_too_long_is_over(store_url: str, tmp_path: Path) -> None:
+    """What it writes late is refused, and it clears nothing that another one has."""
+    async with await filled(f"sqlite:///{tmp_path}/first.db") as first:
+        lines = await lines_of(first)
+    document = dict(release_document(lines))
+    states = [state()]
+    async with await open_filler(store_url, clock=CLOCK) as paused:
+        await paused.begin(ttl=0.0)
+        async with await imported(store_url, lines) as store:
+            for late in (
+                paused.put_records("release", [{**document, "_id": "github:7:9"}]),
+                paused.put_targets(states),
+                paused.put_accounts([], 1),
+                paused.end(),
+            ):
+                with pytest.raises(StoreUnavailable, match="another import into the store"):
+                    await late
+            await paused.clear()
+            assert await lines_of(store) == lines
+
+
+async def test_what_a_daemon_wrote_is_not_cleared_by_an_import(store_url: str) -> None:
+    """One that had opened the empty store before: its records stay, and the import is refused."""
+    async with await open_store(store_url, clock=CLOCK) as daemon:
+        lease = await take(daemon)
+        await daemon.release(lease, {})
+        async with await open_filler(store_url, clock=CLOCK) as filler:
+            for _ in range(2):
+                with pytest.raises(UsageError, match="is not empty: it has leases"):
+                    await filler.begin()
+        async with await open_store(store_url, clock=CLOCK) as again:
+            assert len(await again.accounts()) == 1
 
 
 def release_document(lines: Sequence[bytes]) -> dict[str, object]:

@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from types import MappingProxyType
-from typing import Any, Literal, Protocol, Self, TypeAlias
+from typing import Any, Final, Literal, Protocol, Self, TypeAlias
 
 from fetcher.documents import Blob, Document, Kind
 from fetcher.errors import StoreUnavailable
@@ -27,6 +27,7 @@ from fetcher.models import (
 
 __all__ = [
     "COLLECTIONS",
+    "FILLING_SECONDS",
     "INDEXED",
     "SCHEMA_VERSION",
     "Filler",
@@ -36,6 +37,7 @@ __all__ = [
     "Side",
     "WriteStore",
     "after_prefix",
+    "filling_already",
     "half_filled",
 ]
 
@@ -145,8 +147,16 @@ def after_prefix(prefix: str) -> str:
 def half_filled(where: str) -> StoreUnavailable:
     """What everybody hears who opens a store whose import has not come to its end."""
     return StoreUnavailable(
-        f"an import into the store {where} did not end; run `fetcher import` again, which begins "
-        "anew"
+        f"an import into the store {where} is under way or did not end; where none is, run "
+        "`fetcher import` again, which begins anew"
+    )
+
+
+def filling_already(where: str) -> StoreUnavailable:
+    """What an import hears that is not alone."""
+    return StoreUnavailable(
+        f"another import into the store {where} is under way, or was killed within the last "
+        "minute; let it end, or try again then"
     )
 
 
@@ -395,14 +405,24 @@ class WriteStore(ReadStore, Protocol):
         ...
 
 
+FILLING_SECONDS: Final = 60.0
+"""So long after its last write an import is taken for alive."""
+
+
 class Filler(ReadStore, Protocol):
     """A new store that takes over all that another one had.
 
     Between `begin` and `end` nobody else can open it; whoever is killed in between begins anew.
+    Every write renews its claim, and raises `StoreUnavailable` where another import has taken
+    over meanwhile.
     """
 
-    async def begin(self) -> None:
-        """Clears what an import left that did not end; `UsageError` if the store is in use."""
+    async def begin(self, ttl: float = FILLING_SECONDS) -> None:
+        """Claims the store, and clears what an import left that did not end.
+
+        Raises `UsageError` if the store is in use, and `StoreUnavailable` while another import
+        claims it: for `ttl` seconds after its last write, by the store's clock.
+        """
         ...
 
     async def put_records(self, kind: Kind, documents: Sequence[Document]) -> None:
@@ -422,5 +442,5 @@ class Filler(ReadStore, Protocol):
         ...
 
     async def clear(self) -> None:
-        """Gives the import up: the store is empty again."""
+        """Gives the import up: the store is empty again, unless another import has it."""
         ...

@@ -1,13 +1,14 @@
 """SQLite: a new store that takes over all that another one had."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
+from uuid import uuid4
 
-from fetcher.documents import Document, Kind, json_bytes
+from fetcher.documents import Document, Kind, from_json, json_bytes
 from fetcher.errors import UsageError
 from fetcher.models import AccountState, TargetState
-from fetcher.store.protocol import COLLECTIONS
+from fetcher.store.protocol import COLLECTIONS, FILLING_SECONDS, filling_already
 from fetcher.store.spill import spill
 from fetcher.store.sqlite import SqliteStore
 from fetcher.store.sqlite_schedule import ADD, row_of
@@ -22,14 +23,18 @@ _BESIDE: Final = ("record_targets", "target_names", "requests", "blobs")
 class SqliteFiller(SqliteStore):
     """Implements `Filler`; open it with `open_filler`."""
 
-    async def begin(self) -> None:
+    _owner = ""
+    _ttl = FILLING_SECONDS
+
+    async def begin(self, ttl: float = FILLING_SECONDS) -> None:
         """See `Filler`."""
+        self._owner, self._ttl = uuid4().hex, ttl
 
         async def body() -> None:
-            marked = await self._writer.execute_fetchall(
-                "SELECT 1 FROM meta WHERE name = 'filling'"
-            )
-            if list(marked):
+            mark = await self._mark()
+            if mark is not None:
+                if mark.get("until", 0.0) > self._clock.time():
+                    raise filling_already(self._path)
                 await self._empty()
             for table in _FILLED:
                 if list(await self._writer.execute_fetchall(f"SELECT 1 FROM {table} LIMIT 1")):
@@ -37,9 +42,37 @@ class SqliteFiller(SqliteStore):
                         f"the store {self._path} is not empty: it has {table}; import into a new "
                         "one, which --store names"
                     )
-            await self._writer.execute("INSERT OR REPLACE INTO meta VALUES ('filling', '')")
+            await self._claim()
 
         await self._transaction(body)
+
+    async def _mark(self) -> Document | None:
+        """Who imports, and until when that is believed; one of an earlier version says neither."""
+        for (text,) in await self._writer.execute_fetchall(
+            "SELECT value FROM meta WHERE name = 'filling'"
+        ):
+            return from_json(text) if text else {}
+        return None
+
+    async def _mine(self) -> bool:
+        return ((await self._mark()) or {}).get("owner") == self._owner
+
+    async def _claim(self) -> None:
+        mark = {"owner": self._owner, "until": self._clock.time() + self._ttl}
+        await self._writer.execute(
+            "INSERT OR REPLACE INTO meta VALUES ('filling', ?)", (json_bytes(mark).decode(),)
+        )
+
+    async def _renewing(self, body: Callable[[], Awaitable[None]]) -> None:
+        """A transaction that finds the claim still there, and renews it."""
+
+        async def whole() -> None:
+            if not await self._mine():
+                raise filling_already(self._path)
+            await body()
+            await self._claim()
+
+        await self._transaction(whole)
 
     async def put_records(self, kind: Kind, documents: Sequence[Document]) -> None:
         """See `Filler`."""
@@ -54,7 +87,7 @@ class SqliteFiller(SqliteStore):
             return pairs, blobs
 
         pairs, blobs = await asyncio.to_thread(rows)
-        await self._transaction(lambda: self._put({kind: pairs}, blobs))
+        await self._renewing(lambda: self._put({kind: pairs}, blobs))
 
     async def put_targets(self, states: Sequence[TargetState]) -> None:
         """See `Filler`."""
@@ -72,7 +105,7 @@ class SqliteFiller(SqliteStore):
                 ),
             )
 
-        await self._transaction(body)
+        await self._renewing(body)
 
     async def put_accounts(self, accounts: Sequence[AccountState], token: int) -> None:
         """See `Filler`."""
@@ -88,18 +121,25 @@ class SqliteFiller(SqliteStore):
             await self._writer.execute("DELETE FROM tokens")
             await self._writer.execute("INSERT INTO tokens VALUES (?)", (token,))
 
-        await self._transaction(body)
+        await self._renewing(body)
 
     async def end(self) -> None:
         """See `Filler`."""
-        await self._statement("DELETE FROM meta WHERE name = 'filling'", ())
+
+        async def body() -> None:
+            if not await self._mine():
+                raise filling_already(self._path)
+            await self._writer.execute("DELETE FROM meta WHERE name = 'filling'")
+
+        await self._transaction(body)
 
     async def clear(self) -> None:
         """See `Filler`."""
 
         async def body() -> None:
-            await self._empty()
-            await self._writer.execute("DELETE FROM meta WHERE name = 'filling'")
+            if await self._mine():
+                await self._empty()
+                await self._writer.execute("DELETE FROM meta WHERE name = 'filling'")
 
         await self._transaction(body)
 
