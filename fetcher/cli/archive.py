@@ -4,6 +4,7 @@ import contextlib
 import gzip
 import io
 import os
+import stat
 import sys
 import zlib
 from collections.abc import Callable, Iterator
@@ -49,7 +50,10 @@ async def import_(path: Path, common: Common) -> int:
     overrides = {"store.url": common.store} if common.store else {}
     settings = load_settings(common.config, os.environ, Path.cwd(), overrides)
     name = "standard input" if str(path) == "-" else str(path)
-    with _open_import(path) as file, _bar("Importing", None, quiet=common.quiet) as tick:
+    with (
+        _open_import(path) as (file, size, place),
+        _bar("Importing", size, quiet=common.quiet, place=place) as tick,
+    ):
         async with await open_filler(settings.store.url, clock=SystemClock()) as filler:
             counts = await fill(filler, _lines(file, name), name, tick)
     if not common.quiet:
@@ -70,7 +74,8 @@ def _open_export(path: Path | None) -> Iterator[IO[bytes]]:
 
 
 @contextlib.contextmanager
-def _open_import(path: Path) -> Iterator[IO[bytes]]:
+def _open_import(path: Path) -> Iterator[tuple[IO[bytes], int | None, Callable[[], int] | None]]:
+    """A file, unpacked; with its size as it lies there, and how far it was read, if it is one."""
     if str(path) == "-":
         file: IO[bytes] = sys.stdin.buffer
     else:
@@ -81,7 +86,10 @@ def _open_import(path: Path) -> Iterator[IO[bytes]]:
     with file:
         # Its first bytes tell, not its name.
         packed = isinstance(file, io.BufferedReader) and file.peek(2)[:2] == _GZIP
-        yield cast("IO[bytes]", gzip.GzipFile(fileobj=file, mode="rb") if packed else file)
+        told = os.fstat(file.fileno())
+        size, place = (told.st_size, file.tell) if stat.S_ISREG(told.st_mode) else (None, None)
+        read = cast("IO[bytes]", gzip.GzipFile(fileobj=file, mode="rb") if packed else file)
+        yield read, size, place
 
 
 def _lines(file: IO[bytes], name: str) -> Iterator[bytes]:
@@ -92,8 +100,13 @@ def _lines(file: IO[bytes], name: str) -> Iterator[bytes]:
 
 
 @contextlib.contextmanager
-def _bar(title: str, total: int | None, *, quiet: bool) -> Iterator[Callable[[int], None]]:
-    """A bar of records if standard error is a terminal and nobody asked for quiet."""
+def _bar(
+    title: str, total: int | None, *, quiet: bool, place: Callable[[], int] | None = None
+) -> Iterator[Callable[[int], None]]:
+    """A bar if standard error is a terminal and nobody asked for quiet.
+
+    It counts records; how far it has come tells `place`, where that knows more.
+    """
     if quiet or not sys.stderr.isatty():
         yield lambda records: None
         return
@@ -103,10 +116,17 @@ def _bar(title: str, total: int | None, *, quiet: bool) -> Iterator[Callable[[in
     columns = (
         progress.TextColumn("{task.description}"),
         progress.BarColumn(),
-        progress.MofNCompleteColumn(),
+        progress.TextColumn("{task.fields[records]:,} records"),
         progress.TimeElapsedColumn(),
         progress.TimeRemainingColumn(),
     )
     with progress.Progress(*columns, console=Console(file=sys.stderr), transient=True) as bar:
-        task = bar.add_task(title, total=total)
-        yield lambda records: bar.advance(task, records)
+        task = bar.add_task(title, total=total, records=0)
+        came = 0
+
+        def tick(records: int) -> None:
+            nonlocal came
+            came += records
+            bar.update(task, completed=place() if place is not None else came, records=came)
+
+        yield tick

@@ -1,6 +1,7 @@
 """``fetcher export`` and ``fetcher import`` as commands."""
 
 import asyncio
+import contextlib
 import gzip
 import os
 from pathlib import Path
@@ -92,6 +93,51 @@ async def test_where_an_output_may_go(
     for device in ("/dev/null", "/dev/full"):
         assert Path(device).is_char_device()
     assert not list(cli.folder.glob(".*.part"))
+
+
+@pytest.mark.parametrize("quiet", [False, True])
+@pytest.mark.parametrize(
+    ("arguments", "title"),
+    [
+        (("export", "-o", "again.ndjson"), "Exporting"),
+        (("import", "copy.ndjson.gz", "--store", "sqlite:///new.db"), "Importing"),
+    ],
+)
+async def test_a_terminal_sees_a_bar(
+    cli: Cli, arguments: tuple[str, ...], title: str, *, quiet: bool
+) -> None:
+    """With how many records went by; whoever wants quiet sees nothing at all."""
+    assert (await cli("fetch", *TARGETS)).code == 0
+    assert (await cli("export", "-o", "copy.ndjson.gz")).code == 0
+    ours, theirs = os.openpty()
+    process = await asyncio.create_subprocess_exec(
+        COMMAND,
+        *arguments,
+        *(("--quiet",) if quiet else ()),
+        cwd=cli.folder,
+        env=cli.environment | {"TERM": "xterm-256color", "COLUMNS": "100"},
+        stdout=asyncio.subprocess.DEVNULL,
+        stderr=theirs,
+    )
+    os.close(theirs)
+    drawn = await asyncio.to_thread(_all_of, ours)
+    assert await process.wait() == 0
+    if quiet:
+        assert drawn == ""
+        return
+    assert title in drawn
+    assert "6 records" in drawn
+    assert "━" in drawn
+    assert drawn.rstrip().endswith(("6 records exported", "2 accounts")), "the bar goes away"
+
+
+def _all_of(terminal: int) -> str:
+    """What was written to a terminal until nobody had it open any more."""
+    drawn = b""
+    with contextlib.closing(os.fdopen(terminal, "rb", 0)) as file, contextlib.suppress(OSError):
+        while piece := file.read(65_536):
+            drawn += piece
+    return drawn.decode()
 
 
 @pytest.mark.parametrize("arguments", [("export",), ("list",), ("show", "NC_003355.1")])
