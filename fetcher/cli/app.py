@@ -115,7 +115,8 @@ def fetch(
 def download(
     target: Annotated[str, typer.Argument(metavar="TARGET", help="github:OWNER/REPO, OWNER/REPO.")],
     tag: Annotated[
-        str | None, typer.Option("--tag", "-t", metavar="TAG", help="Default: the latest release.")
+        str | None,
+        typer.Option("--tag", "-t", metavar="TAG", help="The release; default: the latest."),
     ] = None,
     asset: Annotated[
         list[str] | None,
@@ -129,7 +130,7 @@ def download(
     ] = None,
     to: Annotated[
         Path,
-        typer.Option("--to", "--dir", "-D", metavar="DIR", help="Default: the working directory."),
+        typer.Option("--to", "--dir", "-D", metavar="DIR", help="Where to."),
     ] = Path(),
     clobber: Annotated[
         bool, typer.Option("--clobber", help="Replace files that are there already.")

@@ -34,11 +34,15 @@ __all__ = [
 
 ConfigOption = Annotated[
     Path | None,
-    typer.Option("--config", metavar="FILE", help="Settings file; default: ./fetcher.toml."),
+    typer.Option(
+        "--config", metavar="FILE", help="Settings; default: $FETCHER_CONFIG, ./fetcher.toml."
+    ),
 ]
 StoreOption = Annotated[
     str | None,
-    typer.Option("--store", metavar="URL", help="sqlite:///FILE or mongodb://HOST/DATABASE."),
+    typer.Option(
+        "--store", metavar="URL", help="The store: sqlite:///FILE or mongodb://HOST/DATABASE."
+    ),
 ]
 QuietOption = Annotated[
     bool, typer.Option("--quiet", "-q", help="No progress and no summary; errors still show.")
@@ -52,7 +56,7 @@ LogLevelOption = Annotated[
 ]
 FormatOption = Annotated[
     Format | None,
-    typer.Option("--format", "-f", help="Default: table on a terminal, ndjson in a pipe."),
+    typer.Option("--format", "-f", help="Default: table on a terminal, ndjson else."),
 ]
 
 
