@@ -19,6 +19,8 @@ nitpicky = True
 
 html_theme = "furo"
 html_title = "fetcher"
+html_static_path = ["site.css"]
+html_css_files = ["site.css"]
 html_copy_source = False
 html_show_copyright = False
 html_show_sphinx = False

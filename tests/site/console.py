@@ -21,9 +21,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-__all__ = ["Command", "Settings", "Shell", "commands"]
+__all__ = ["Command", "Program", "Settings", "Shell", "commands"]
 
-_FENCE: Final = re.compile(r"(?ms)^```(console|toml)\n(.*?)^```$")
+_FENCE: Final = re.compile(r"(?ms)^```(console|python|toml)\n(.*?)^```$")
 _SIZE: Final = {"COLUMNS": "160", "LINES": "50"}
 _PATIENCE: Final = 40.0
 # What differs from run to run, and what stands for it.
@@ -73,11 +73,31 @@ class Settings:
     text: str
 
 
-def commands(page: str) -> Iterator[Command | Settings]:
+@dataclass(frozen=True, slots=True)
+class Program:
+    """Python as it is typed at a prompt that knows `await`."""
+
+    text: str
+
+    @property
+    def source(self) -> str:
+        """The same as a program of its own."""
+        return (
+            "import ast, asyncio\n"
+            f"code = compile({self.text!r}, 'page', 'exec', ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)\n"
+            "typed = eval(code, {})\n"
+            "typed and asyncio.run(typed)\n"
+        )
+
+
+def commands(page: str) -> Iterator[Command | Program | Settings]:
     """What a page has its reader type, in order."""
     for kind, text in _FENCE.findall(page):
         if kind == "toml":
             yield Settings(text)
+            continue
+        if kind == "python":
+            yield Program(text)
             continue
         first, *each = re.split(r"(?m)^\$ ", text)
         assert not first.strip(), f"a block that does not begin with a command: {first}"
@@ -237,6 +257,11 @@ class Shell:
                 return
             said = _otherwise(command, f"{process.output}exit code {ended}")
             assert loop.time() < patience, said
+
+    async def program(self, program: Program) -> None:
+        """Runs it, to exit code 0 and something that it prints."""
+        self._folder.joinpath("page.py").write_text(program.source, "utf-8")
+        await self.run(Command("python page.py", ["…", "…(…)"]))
 
     async def leave(self, command: Command) -> None:
         """Starts what does not end by itself, and waits until it shows what it should."""

@@ -11,7 +11,7 @@ from typing import Final
 import pytest
 
 from fetcher.demo import DemoUpstream, Urls
-from tests.site.console import Command, Settings, Shell, commands
+from tests.site.console import Command, Program, Settings, Shell, commands
 from tests.site.reference import DOCS, ROOT
 
 PAGES: Final = (
@@ -21,6 +21,9 @@ PAGES: Final = (
     DOCS / "operations.md",
     *sorted((DOCS / "how-to").glob("*.md")),
 )
+
+# Where Python is whole; elsewhere it needs a MongoDB, or code of the reader's.
+PROGRAMS: Final = (ROOT / "README.md",)
 
 # What cannot be run here, and why; all else is.
 NOT_RUN: Final[Mapping[str, str]] = {
@@ -103,6 +106,9 @@ async def test_what_a_page_has_its_reader_type(page: Path, shell: Shell) -> None
     for each in commands(page.read_text("utf-8")):
         if isinstance(each, Settings):
             shell.settings(each.text)
+        elif isinstance(each, Program):
+            if page in PROGRAMS:
+                await shell.program(each)
         elif begins(each, NOT_RUN):
             continue
         elif begins(each, STAYING) and "--once" not in each.text:

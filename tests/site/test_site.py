@@ -78,7 +78,7 @@ def test_a_link_that_leads_nowhere_fails_the_build(link: str, tmp_path: Path) ->
     """So that the build bites."""
     docs = tmp_path / "docs"
     docs.mkdir()
-    for name in ("conf.py", "metrics.md"):
+    for name in ("conf.py", "site.css", "metrics.md"):
         shutil.copy(DOCS / name, docs / name)
     shutil.copytree(DOCS / "prometheus", docs / "prometheus")
     docs.joinpath("metrics.md").write_text("# Metrics\n", "utf-8")
@@ -90,7 +90,8 @@ def test_a_link_that_leads_nowhere_fails_the_build(link: str, tmp_path: Path) ->
 def test_a_page_that_nobody_finds_fails_the_build(tmp_path: Path) -> None:
     docs = tmp_path / "docs"
     docs.mkdir()
-    shutil.copy(DOCS / "conf.py", docs / "conf.py")
+    for name in ("conf.py", "site.css"):
+        shutil.copy(DOCS / name, docs / name)
     docs.joinpath("index.md").write_text("# x\n\n## y\n\n- [z](z.md)\n", "utf-8")
     docs.joinpath("z.md").write_text("# z\n", "utf-8")
     docs.joinpath("lost.md").write_text("# lost\n", "utf-8")
