@@ -72,7 +72,8 @@ def free_port() -> int:
 @pytest.fixture
 async def shell(tmp_path: Path, upstreams: Urls) -> AsyncIterator[Shell]:
     """In a folder that looks like a clone to make, with nothing else in it."""
-    for name in (".venv", "Makefile", "pyproject.toml", "constraints.txt"):
+    (tmp_path / ".venv").symlink_to(sys.prefix)
+    for name in ("Makefile", "pyproject.toml", "constraints.txt"):
         (tmp_path / name).symlink_to(ROOT / name)
     home = tmp_path / "home"
     home.mkdir()
