@@ -23,6 +23,7 @@ __all__ = [
     "Name",
     "Number",
     "Repository",
+    "Size",
     "Time",
     "WireAsset",
     "WireRelease",
@@ -64,6 +65,8 @@ def _spelled(value: str) -> str:
 Time = Annotated[AwareDatetime, AfterValidator(_utc)]
 # What a store can hold: an integer of BSON and SQLite, and a text that may be part of a key.
 Number = Annotated[int, Field(ge=0, lt=1 << 63)]
+# Recorded answers of GitHub's have assets of a negative size: no reason to refuse a release.
+Size = Annotated[int, Field(ge=-(1 << 63), lt=1 << 63)]
 Name = Annotated[str, Field(max_length=1_024)]
 Address = Annotated[str, Field(max_length=8_192)]
 FullName = Annotated[str, AfterValidator(_spelled)]
@@ -108,7 +111,7 @@ class WireAsset(BaseModel):
     label: Name | None = None
     content_type: Name
     state: Name | None = None
-    size: Number
+    size: Size
     digest: Name | None = None
     browser_download_url: Address
     created_at: Time

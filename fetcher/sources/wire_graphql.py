@@ -21,6 +21,7 @@ from fetcher.sources.wire_github import (
     Name,
     Number,
     Repository,
+    Size,
     Time,
     WireTag,
     release_content,
@@ -91,7 +92,7 @@ class Page(_Graph):
 class _Asset(_Graph):
     name: Name
     content_type: Name
-    size: Number
+    size: Size
     digest: Name | None = None
     download_url: Address
     created_at: Time
