@@ -17,6 +17,7 @@ import signal
 import struct
 import termios
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -60,10 +61,10 @@ class Command:
 
     def told(self, output: str) -> bool:
         """Whether the output is as shown; nothing shown promises nothing."""
-        lines = [_alike(line) for line in output.splitlines()]
-        lines = [line for line in lines if line]
-        parts = [[]] if not self.shown else _parts([_alike(line) for line in self.shown])
-        return not self.shown or _fits(parts, lines)
+        if not self.shown:
+            return True
+        lines = [alike for line in output.splitlines() if (alike := _alike(line))]
+        return _fits(_parts([_alike(line) for line in self.shown]), lines)
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,7 +178,8 @@ class _Process:
 
     @property
     def output(self) -> str:
-        return self._output.decode().replace("\r\n", "\n")
+        # What is read may end within a letter.
+        return self._output.decode(errors="replace").replace("\r\n", "\n")
 
     async def end(self) -> int:
         """Waits for its end."""
@@ -194,7 +196,7 @@ class _Process:
 
     def kill(self) -> None:
         """Nothing is left of it."""
-        if self._process.returncode is None:
+        with suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)
         if self._terminal >= 0:
             asyncio.get_running_loop().remove_reader(self._terminal)

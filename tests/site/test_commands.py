@@ -34,7 +34,7 @@ NOT_RUN: Final[Mapping[str, str]] = {
     "docker run": "likewise",
     "openssl rand": "it writes to /etc",
 }
-# What does not end by itself: it is left running until the page has been read, or says Ctrl-C.
+# What does not end by itself: it is left running until the page has been read.
 STAYING: Final = ("make demo", "fetcher demo", "fetcher run", "curl -N", "fetcher changes --follow")
 # What is to fail, and with which exit code: 22 is curl's for a status from 400 on.
 FAILING: Final[Mapping[str, int]] = {"curl 'localhost:8080/v1/ncbi/nuccore?taxid=banana'": 22}
@@ -114,7 +114,7 @@ async def test_what_a_page_has_its_reader_type(page: Path, shell: Shell) -> None
                 await shell.program(each)
         elif begins(each, NOT_RUN):
             continue
-        elif begins(each, STAYING) and "--once" not in each.text:
+        elif begins(each, STAYING):
             await shell.leave(each)
         else:
             await shell.run(each, code=FAILING.get(each.text, 0))
