@@ -196,8 +196,9 @@ class _Process:
 
     def kill(self) -> None:
         """Nothing is left of it."""
-        with suppress(ProcessLookupError):
-            os.killpg(self._process.pid, signal.SIGKILL)
+        if self._process.returncode is None:
+            with suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGKILL)
         if self._terminal >= 0:
             asyncio.get_running_loop().remove_reader(self._terminal)
             os.close(self._terminal)
