@@ -26,7 +26,7 @@ __all__ = ["Command", "Program", "Settings", "Shell", "commands"]
 
 _FENCE: Final = re.compile(r"(?ms)^```(console|python|toml)\n(.*?)^```$")
 _SIZE: Final = {"COLUMNS": "160", "LINES": "50"}
-_PATIENCE: Final = 40.0
+_PATIENCE: Final = 60.0
 # What differs from run to run, and what stands for it.
 _ALIKE: Final = tuple(
     (re.compile(pattern), instead)

@@ -102,6 +102,7 @@ async def shell(tmp_path: Path, upstreams: Urls) -> AsyncIterator[Shell]:
     made.kill()
 
 
+@pytest.mark.timeout(300)  # dozens of processes, on a machine that may be busy
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
 async def test_what_a_page_has_its_reader_type(page: Path, shell: Shell) -> None:
     """One after the other, from nothing, as it stands there."""
