@@ -35,6 +35,7 @@ async def test_no_command_tells_a_secret(machine: Machine) -> None:
     await run("watch", "add", TARGETS[0], "NC_043170.1")
     reading = (
         ("check",),
+        ("plan",),
         ("status", "--format", "json"),
         ("watch", "list"),
         ("list",),
