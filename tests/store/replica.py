@@ -30,7 +30,7 @@ class Primary:
         self._to = parts.hostname, parts.port
         self._context = context
         self._writers: set[asyncio.StreamWriter] = set()
-        self._refused: Counter[str] = Counter()
+        self._refused: dict[str, list[dict[str, Any]]] = {}
         self._cut: Counter[str] = Counter()
         self._held = ""
         self._visit = asyncio.Event()
@@ -50,7 +50,13 @@ class Primary:
 
     def step_down(self, name: str) -> None:
         """Says once to such a command that it is no primary (any more)."""
-        self._refused[name] += 1
+        told = {"code": 10107, "codeName": "NotWritablePrimary", "errmsg": "not primary"}
+        self._refused.setdefault(name, []).append(told | {"errorLabels": ["RetryableWriteError"]})
+
+    def forbid(self, name: str) -> None:
+        """Says once to such a command that its user has no right to it."""
+        told = {"code": 13, "codeName": "Unauthorized", "errmsg": "not authorized on db"}
+        self._refused.setdefault(name, []).append(told)
 
     def cut(self, name: str) -> None:
         """Cuts the connection once, when such a command came, before it is done."""
@@ -68,7 +74,7 @@ class Primary:
     @property
     def waiting(self) -> int:
         """How many refusals and cuts nobody has met yet."""
-        return self._refused.total() + self._cut.total()
+        return sum(map(len, self._refused.values())) + self._cut.total()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         # Cancelled when its loop ends, which asyncio would otherwise report.
@@ -98,15 +104,8 @@ class Primary:
                 back.close()
                 writer.close()
                 return
-            if self._refused[name]:
-                self._refused[name] -= 1
-                refusal = {
-                    "ok": 0.0,
-                    "code": 10107,
-                    "codeName": "NotWritablePrimary",
-                    "errmsg": "not primary",
-                    "errorLabels": ["RetryableWriteError"],
-                }
+            if self._refused.get(name):
+                refusal = {"ok": 0.0, **self._refused[name].pop()}
                 body = b"\0" * 5 + bson.encode(refusal)
                 writer.write(struct.pack("<iiii", 16 + len(body), 1, number, _MESSAGE) + body)
                 continue

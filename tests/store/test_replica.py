@@ -109,6 +109,20 @@ async def test_a_primary_that_steps_down_is_no_outage(
         assert found["revision"] == 1
 
 
+@pytest.mark.parametrize("name", ["insert", "update", "find", "createIndexes"])
+async def test_a_user_without_the_right_is_told_so(
+    primary: Primary, store_url: str, heard: Heard, name: str
+) -> None:
+    """And not tried again: the right would still be missing."""
+    url = set_url(primary, store_url)
+    primary.forbid(name)
+    with pytest.raises(StoreUnavailable, match="does not let this user do what is needed"):
+        async with await open_store(url, clock=FakeClock(1.9e9)) as store:
+            await work(store)
+    sent = [each for each, _, _ in heard.commands if each != "endSessions"]
+    assert (sent[-1], primary.waiting) == (name, 0)
+
+
 def options_of(store: WriteStore) -> Any:
     assert isinstance(store, MongoStore)
     return store._client.options
