@@ -15,8 +15,8 @@ from typing import IO, cast
 from fetcher.archive import dump, fill
 from fetcher.cli.common import Common, say
 from fetcher.cli.output import open_bytes
+from fetcher.cli.settings import told_settings_of
 from fetcher.clock import SystemClock
-from fetcher.config import load_settings
 from fetcher.errors import UsageError
 from fetcher.store import Query, open_filler, open_store
 from fetcher.store.protocol import COLLECTIONS
@@ -28,8 +28,7 @@ _GZIP = b"\x1f\x8b"
 
 async def export(output: Path | None, common: Common) -> int:
     """Writes all that the store has; compressed where the file's name ends in ``.gz``."""
-    overrides = {"store.url": common.store} if common.store else {}
-    settings = load_settings(common.config, os.environ, Path.cwd(), overrides)
+    settings = told_settings_of(common)
     clock = SystemClock()
     async with await open_store(settings.store.url, clock=clock, create=False) as store:
         total = sum([await store.count(Query(kind)) for kind in COLLECTIONS])
@@ -47,8 +46,7 @@ async def export(output: Path | None, common: Common) -> int:
 
 async def import_(path: Path, common: Common) -> int:
     """Fills an empty store from an export, compressed or not; ``-`` is standard input."""
-    overrides = {"store.url": common.store} if common.store else {}
-    settings = load_settings(common.config, os.environ, Path.cwd(), overrides)
+    settings = told_settings_of(common)
     name = "standard input" if str(path) == "-" else str(path)
     with (
         _open_import(path) as (file, size, place),

@@ -1,16 +1,15 @@
 """``fetcher check``: settings, store and upstreams, and what was found."""
 
-import os
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import IO
 from uuid import uuid4
 
-from fetcher.cli.common import Common, exposed
+from fetcher.cli.common import Common
 from fetcher.cli.render import Format, print_table
+from fetcher.cli.settings import exposed, settings_of, shows_password
 from fetcher.clock import SystemClock
-from fetcher.config import Settings, load_settings
+from fetcher.config import Settings
 from fetcher.documents import to_json
 from fetcher.errors import StoreError, UpstreamError
 from fetcher.log import set_up_log
@@ -32,16 +31,21 @@ class _Finding:
     check: str
     ok: bool
     found: str
+    warning: bool = False
+
+    @property
+    def outcome(self) -> str:
+        """In a word."""
+        return "WRONG" if not self.ok else "WARNING" if self.warning else "ok"
 
 
 async def check(common: Common, how: Format, out: IO[str]) -> int:
     """1 if something is wrong; settings that cannot be used are bad usage, as everywhere."""
-    overrides = {"store.url": common.store} if common.store else {}
-    settings = load_settings(common.config, os.environ, Path.cwd(), overrides)
+    settings = settings_of(common)
     findings = [finding async for finding in _findings(settings, common)]
     match how:
         case Format.TABLE:
-            rows = [(f.check, "ok" if f.ok else "WRONG", f.found) for f in findings]
+            rows = [(f.check, f.outcome, f.found) for f in findings]
             print_table(("CHECK", "OUTCOME", "FOUND"), rows, out)
         case Format.JSON:
             items = [{"check": f.check, "ok": f.ok, "found": f.found} for f in findings]
@@ -63,8 +67,8 @@ async def _findings(settings: Settings, common: Common) -> AsyncIterator[_Findin
     if settings.ncbi.email == PLACEHOLDER:
         hint = f"; ncbi.email is still {PLACEHOLDER}: NCBI writes there before it blocks anybody"
     yield _Finding("settings", True, f"{source}: {watched} targets watched{hint}")
-    for path in settings.exposed:
-        yield _Finding("secrets", False, exposed(path))
+    for sentence in (*shows_password(common), *map(exposed, settings.exposed)):
+        yield _Finding("secrets", True, sentence, warning=True)
     where = settings.store.shown
     try:
         async with await open_store(settings.store.url, clock=clock) as store:

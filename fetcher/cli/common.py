@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import os
-import shlex
 import signal
 import sys
 from collections.abc import Callable, Coroutine, Iterator
@@ -25,7 +24,6 @@ __all__ = [
     "QuietOption",
     "StoreOption",
     "choose_format",
-    "exposed",
     "fail",
     "guarded",
     "run",
@@ -75,13 +73,6 @@ def say(text: str) -> None:
     """A line to standard error: everything that is not data."""
     sys.stderr.write(f"{text}\n")
     sys.stderr.flush()
-
-
-def exposed(path: Path) -> str:
-    """What to say of a file with a secret in it that other users may read."""
-    return (
-        f"{path} has a secret in it and every user may read it; chmod o= {shlex.quote(str(path))}"
-    )
 
 
 def fail(code: int, text: str) -> NoReturn:

@@ -13,10 +13,11 @@ from typing import IO, Any
 from fetcher.assets import Asset, assets_of
 from fetcher.cli.common import Common, say
 from fetcher.cli.render import Format, plain, print_table
+from fetcher.cli.settings import told_settings_of
 from fetcher.cli.status import ago
 from fetcher.cli.transfers import Transfers, make_transfers
 from fetcher.clock import SystemClock
-from fetcher.config import Settings, load_settings, parse_duration
+from fetcher.config import Settings, parse_duration
 from fetcher.documents import Document, to_json
 from fetcher.download import Existing, Result, ResultKind
 from fetcher.errors import FetcherError, NotFound, UpstreamError, UsageError
@@ -59,8 +60,7 @@ class DownloadOptions:
 async def download(options: DownloadOptions, common: Common) -> int:
     """Runs the command to its exit code."""
     target = _checked(options)
-    overrides = {"store.url": common.store} if common.store else {}
-    settings = load_settings(common.config, os.environ, Path.cwd(), overrides)
+    settings = told_settings_of(common, files=True)
     wait = parse_duration(options.wait)
     _make_folder(options.folder)
     with make_transfers(quiet=common.quiet) as transfers:

@@ -1,7 +1,6 @@
 """``fetcher fetch``: polls now, stores, and prints the records that the targets now have."""
 
 import asyncio
-import os
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -10,14 +9,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 
-from fetcher.cli.common import Common, exposed, say
+from fetcher.cli.common import Common, say
 from fetcher.cli.memory import give_back
 from fetcher.cli.output import open_output
 from fetcher.cli.progress import Progress, make_progress
 from fetcher.cli.render import Format
+from fetcher.cli.settings import told_settings_of
 from fetcher.cli.sinks import Row, Sink, make_sink
 from fetcher.clock import SystemClock
-from fetcher.config import Settings, load_settings, parse_duration, read_target_file
+from fetcher.config import Settings, parse_duration, read_target_file
 from fetcher.errors import Mistake, SettingsError, TargetError
 from fetcher.log import set_up_log
 from fetcher.models import Expected
@@ -80,15 +80,11 @@ def read_targets(typed: Sequence[str], from_file: Path | None) -> dict[Target, s
 async def fetch(options: FetchOptions, common: Common) -> int:
     """Runs the command to its exit code."""
     with ExitStack() as stack:
-        overrides: dict[str, object] = {}
+        store: str | None = None
         if options.no_store:
             folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="fetcher-"))
-            overrides["store.url"] = f"sqlite:///{folder}/fetcher.db"
-        elif common.store:
-            overrides["store.url"] = common.store
-        settings = load_settings(common.config, os.environ, Path.cwd(), overrides)
-        for path in settings.exposed if not common.quiet else ():
-            say(f"fetcher: warning: {exposed(path)}")
+            store = f"sqlite:///{folder}/fetcher.db"
+        settings = told_settings_of(common, store, files=True)
         return await fetch_with(settings, options, common)
 
 

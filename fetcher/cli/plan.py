@@ -1,7 +1,6 @@
 """``fetcher plan``: what a watch list costs on its accounts, and what they can give."""
 
 import math
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import IO
@@ -9,9 +8,10 @@ from typing import IO
 from fetcher.cli.common import Common, say
 from fetcher.cli.fetch import read_targets
 from fetcher.cli.render import Format, print_table
+from fetcher.cli.settings import told_settings_of
 from fetcher.cli.watch import told_every
 from fetcher.clock import SystemClock
-from fetcher.config import Settings, load_settings, parse_every
+from fetcher.config import Settings, parse_every
 from fetcher.documents import Document, to_json
 from fetcher.errors import Mistake, SettingsError, StoreMissing
 from fetcher.gate import DATASETS
@@ -36,8 +36,7 @@ async def plan(
     out: IO[str],
 ) -> int:
     """Runs the command to its exit code. Without a store the settings alone are reckoned with."""
-    overrides = {"store.url": common.store} if common.store else {}
-    settings = load_settings(common.config, os.environ, Path.cwd(), overrides)
+    settings = told_settings_of(common)
     targets: Wanted | None = None
     interval = _interval(every, settings)
     if typed or from_file is not None:

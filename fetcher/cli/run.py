@@ -7,13 +7,13 @@ import os
 import resource
 import signal
 import sys
-from pathlib import Path
 from typing import Final
 
-from fetcher.cli.common import Common, exposed
+from fetcher.cli.common import Common
 from fetcher.cli.memory import give_back
+from fetcher.cli.settings import exposed, settings_of, shows_password
 from fetcher.clock import SystemClock
-from fetcher.config import Settings, load_settings
+from fetcher.config import Settings
 from fetcher.daemon import Daemon
 from fetcher.log import set_up_log
 
@@ -27,8 +27,7 @@ async def run_daemon(common: Common) -> int:
     """Runs the command to its exit code."""
 
     def load() -> Settings:
-        overrides = {"store.url": common.store} if common.store else {}
-        settings = load_settings(common.config, os.environ, Path.cwd(), overrides)
+        settings = settings_of(common)
         for path in settings.exposed:
             log.warning("other users may read a secret", advice=exposed(path))
         return settings
@@ -41,6 +40,8 @@ async def run_daemon(common: Common) -> int:
     sys.setswitchinterval(_SWITCH)
     open_many_files()
     settings = load()
+    for sentence in shows_password(common):
+        log.warning("other users may see a secret", advice=sentence)
     # What a start leaves behind lives as long as the process, and is not gone through again.
     # https://docs.python.org/3/library/gc.html#gc.freeze
     gc.freeze()

@@ -1,17 +1,16 @@
 """``fetcher watch``: watches by hand, kept in the store beside those of the settings file."""
 
-import os
 import random
 from collections.abc import Sequence
 from contextlib import aclosing
-from pathlib import Path
 from typing import IO
 
 from fetcher.accounts import homes_of
 from fetcher.cli.common import Common, say
 from fetcher.cli.render import Format, print_table
+from fetcher.cli.settings import told_settings_of
 from fetcher.clock import SystemClock
-from fetcher.config import load_settings, parse_every
+from fetcher.config import parse_every
 from fetcher.documents import to_json
 from fetcher.errors import Mistake, SettingsError, TargetError
 from fetcher.keeper import Keeper
@@ -29,8 +28,7 @@ __all__ = ["forget", "list_watches", "told_every", "wish"]
 
 async def wish(targets: Sequence[str], every: str | None, common: Common) -> int:
     """Adds watches, polled `every`; None removes them. The daemon sees it within a second."""
-    overrides = {"store.url": common.store} if common.store else {}
-    settings = load_settings(common.config, os.environ, Path.cwd(), overrides)
+    settings = told_settings_of(common)
     wanted = _parsed(targets)
     interval: Every | None = None
     if every is not None:
@@ -66,8 +64,7 @@ async def wish(targets: Sequence[str], every: str | None, common: Common) -> int
 
 async def forget(targets: Sequence[str], common: Common, *, purge: bool) -> int:
     """Watches targets no longer, by hand or by the file; with `purge` their records go."""
-    overrides = {"store.url": common.store} if common.store else {}
-    settings = load_settings(common.config, os.environ, Path.cwd(), overrides)
+    settings = told_settings_of(common)
     wanted = _parsed(targets)
     timetable = Timetable(settings, random.uniform)
     homes = homes_of(settings)
