@@ -2,16 +2,22 @@
 
 import logging
 import sys
+from collections.abc import Callable, Iterable
 
 import structlog
+
+from fetcher.policy.secrecy import hider
 
 __all__ = ["set_up_log"]
 
 
-def set_up_log(how: str, level: str) -> structlog.typing.FilteringBoundLogger:
+def set_up_log(
+    how: str, level: str, secrets: Iterable[str] = ()
+) -> structlog.typing.FilteringBoundLogger:
     """A logger that writes lines for people (``console``) or for machines (``json``).
 
-    `level` is one of debug, info, warning, error.
+    `level` is one of debug, info, warning, error. The `secrets` are left out of every line: an
+    exception that nobody thought of may have a library's words in its traceback.
     """
     render: structlog.typing.Processor
     if how == "json":
@@ -24,6 +30,7 @@ def set_up_log(how: str, level: str) -> structlog.typing.FilteringBoundLogger:
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             structlog.processors.format_exc_info,
+            _without(hider(secrets)),
             render,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelName(level.upper())),
@@ -32,3 +39,12 @@ def set_up_log(how: str, level: str) -> structlog.typing.FilteringBoundLogger:
     )
     logger: structlog.typing.FilteringBoundLogger = structlog.get_logger("fetcher")
     return logger
+
+
+def _without(hide: Callable[[str], str]) -> structlog.typing.Processor:
+    def processor(
+        logger: structlog.typing.WrappedLogger, name: str, event: structlog.typing.EventDict
+    ) -> structlog.typing.EventDict:
+        return {key: hide(each) if isinstance(each, str) else each for key, each in event.items()}
+
+    return processor

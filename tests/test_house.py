@@ -35,7 +35,7 @@ ROOMS: Mapping[str, set[str]] = {
     "fetcher.comparison": {"fetcher.alignment"},
     "fetcher.fan": set(),
     "fetcher.shield": {"structlog"},
-    "fetcher.log": {"structlog"},
+    "fetcher.log": {"fetcher.policy.secrecy", "structlog"},
     "fetcher.config": {"fetcher.config", "pydantic", "pydantic_settings", "pydantic_core"},
     "fetcher.policy": {"fetcher.policy"},
     "fetcher.gate": {"fetcher.policy"},

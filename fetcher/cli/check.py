@@ -73,7 +73,7 @@ async def _findings(settings: Settings, common: Common) -> AsyncIterator[_Findin
     try:
         async with await open_store(settings.store.url, clock=clock) as store:
             yield await _writable(store, where)
-            log = set_up_log(common.log_format, common.log_level)
+            log = set_up_log(common.log_format, common.log_level, settings.secrets)
             async with open_transport(settings, clock) as transport:
                 service = Service(settings, store, transport, clock, log, patience=_PATIENCE)
                 for account in service.accounts:

@@ -101,7 +101,7 @@ class _Download:
     results: list[Result] = field(default_factory=list)
 
     async def run(self, out: IO[str]) -> int:
-        log = set_up_log(self.common.log_format, self.common.log_level)
+        log = set_up_log(self.common.log_format, self.common.log_level, self.settings.secrets)
         clock = SystemClock()
         async with AsyncExitStack() as stack:
             store = await stack.enter_async_context(

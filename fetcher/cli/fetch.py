@@ -123,7 +123,7 @@ class _Fetch:
     moves: list[str] = field(default_factory=list)
 
     async def run(self, out: IO[str]) -> int:
-        log = set_up_log(self.common.log_format, self.common.log_level)
+        log = set_up_log(self.common.log_format, self.common.log_level, self.settings.secrets)
         clock = SystemClock()
         async with AsyncExitStack() as stack:
             store = await stack.enter_async_context(

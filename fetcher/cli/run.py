@@ -40,6 +40,7 @@ async def run_daemon(common: Common) -> int:
     sys.setswitchinterval(_SWITCH)
     open_many_files()
     settings = load()
+    log = set_up_log(common.log_format, common.log_level, settings.secrets)
     for sentence in shows_password(common):
         log.warning("other users may see a secret", advice=sentence)
     # What a start leaves behind lives as long as the process, and is not gone through again.

@@ -1,13 +1,16 @@
 """All settings in one frozen value."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
+from urllib.parse import unquote, urlsplit
 
-from pydantic import Field, PrivateAttr
+from pydantic import BaseModel, Field, PrivateAttr, SecretStr
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from fetcher.config.sections import (
+    SECRET,
     ApiSection,
     GithubSection,
     HttpSection,
@@ -86,6 +89,11 @@ class Settings(BaseSettings):
         """Files with secrets in them that every user of this machine may read."""
         return self._exposed
 
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """Every secret that is set, for those who must not repeat one."""
+        return tuple(_secrets(self))
+
     def completed(
         self, watches: tuple[Watch, ...], source: Path | None, exposed: tuple[Path, ...] = ()
     ) -> "Settings":
@@ -95,3 +103,16 @@ class Settings(BaseSettings):
         settings._source = source  # noqa: SLF001 - its own
         settings._exposed = exposed  # noqa: SLF001 - its own
         return settings
+
+
+def _secrets(table: BaseModel) -> Iterator[str]:
+    for name, info in type(table).model_fields.items():
+        value = getattr(table, name)
+        for each in value if isinstance(value, tuple) else (value,):
+            if isinstance(each, BaseModel):
+                yield from _secrets(each)
+            elif isinstance(each, SecretStr):
+                # What has lines, as a PEM has, may be quoted by the line.
+                yield from (line for line in each.get_secret_value().splitlines() if line.strip())
+            elif SECRET in info.metadata and isinstance(each, str) and "@" in each:
+                yield unquote(urlsplit(each).password or "")

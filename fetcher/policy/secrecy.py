@@ -5,11 +5,11 @@ NCBI names the key that it refuses, S3 the signature, and a proxy's page may quo
 
 import base64
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Final
 from urllib.parse import unquote, urlsplit
 
-__all__ = ["HIDDEN", "masked", "secrets_of_proxy"]
+__all__ = ["HIDDEN", "hider", "masked", "secrets_of_proxy"]
 
 HIDDEN: Final = "***"
 # Shorter ones would be found by chance in what is no secret.
@@ -21,8 +21,16 @@ def masked(text: str, secrets: Iterable[str]) -> str:
 
     Cut it afterwards: part of a secret is not found.
     """
+    return hider(secrets)(text)
+
+
+def hider(secrets: Iterable[str]) -> Callable[[str], str]:
+    """`masked` for many texts and the same secrets."""
     patterns = [pattern for secret in secrets if secret for pattern in _patterns(secret)]
-    return re.sub("|".join(patterns), HIDDEN, text) if patterns else text
+    if not patterns:
+        return lambda text: text
+    found = re.compile("|".join(patterns))
+    return lambda text: found.sub(HIDDEN, text)
 
 
 def _patterns(secret: str) -> Iterator[str]:

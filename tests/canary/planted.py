@@ -15,7 +15,15 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 
 from fetcher.config.schema import every_key
 
-__all__ = ["PLANTED", "Canaries", "bytes_of", "files_under", "secret_keys", "settings_tree"]
+__all__ = [
+    "PLANTED",
+    "Canaries",
+    "bytes_of",
+    "files_under",
+    "proxy_url",
+    "secret_keys",
+    "settings_tree",
+]
 
 # Part of a secret is as bad: an attacker guesses the rest.
 _WINDOW = 12
