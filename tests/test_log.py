@@ -31,8 +31,9 @@ def test_what_nobody_thought_of_tells_no_secret(
     log = set_up_log(how, "debug", settings.secrets)
     everything = f"{canaries.values} {tree}"
     assert len(canaries.found_in("the text", everything)) == len(canaries.values)
+    nothing: dict[str, str] = {}
     try:
-        {}.pop(everything)
+        nothing.pop(everything)
     except KeyError as error:
         log.exception("poll failed", log_id="c0ffee")
         log.debug(everything, error=str(error))

@@ -245,3 +245,21 @@ def test_files_with_secrets_that_others_may_read_are_known(open_folder: Path) ->
     assert folder.load(environ=conventional).exposed == (file, open_folder / "token")
     open_folder.chmod(0o700)
     assert folder.load(environ=conventional).exposed == ()
+
+
+def test_every_file_with_a_secret_is_known_where_others_may_read_it(open_folder: Path) -> None:
+    """Whichever key names it, none is left out; and none is known where nobody else may read it."""
+    folder = Folder(open_folder)
+    lines, files = [], []
+    for number, line in enumerate(ALL.splitlines()):
+        key, _, value = line.partition(" = ")
+        if CANARY in value:
+            files.append(folder.write(value.strip('"'), f"secret{number}"))
+            files[-1].chmod(0o444)
+            line = f'{key}_file = "secret{number}"'
+        lines.append(line)
+    text = "\n".join(lines)
+    assert set(folder.load(text).exposed) == set(files)
+    for file in files:
+        file.chmod(0o440)
+    assert folder.load(text).exposed == ()
