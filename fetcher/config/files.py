@@ -7,12 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel
+from pydantic.fields import FieldInfo
 
 from fetcher.config.findings import Findings
 from fetcher.config.layers import Layer, merge, read_capped
 from fetcher.config.places import Keys
 from fetcher.config.schema import entry_of, is_secret, section_of
 from fetcher.config.settings import Settings
+from fetcher.config.units import mask_url
 
 __all__ = ["read_secrets", "resolve_paths"]
 
@@ -64,11 +66,12 @@ class _Reader:
                 if isinstance(below, list) and name not in above:
                     for index, each in enumerate(below):
                         self.table(entry, each, None, (*inner, index))
-            elif is_secret(info) and f"{name}_file" in tree:
-                path = tree.pop(f"{name}_file")
+            elif is_secret(info):
+                path = tree.pop(f"{name}_file", "")
                 self._secret(tree, above, inner, (*keys, f"{name}_file"), path)
-            elif is_secret(info) and below and self._layer.source is not None:
-                self._files.append(self._layer.source)
+                file = self._layer.source if path == "" else self._layer.folder / str(path)
+                if file is not None and _tells(info, tree.get(name)):
+                    self._files.append(file)
 
     def _secret(
         self, tree: dict[str, Any], above: dict[str, Any], keys: Keys, file_keys: Keys, path: object
@@ -86,7 +89,6 @@ class _Reader:
         elif name not in above:
             try:
                 tree[name] = _read(self._layer.folder / path)
-                self._files.append(self._layer.folder / path)
             except OSError as error:
                 what = self._named(path)
                 self._wrong(keys, file_keys, f"{what}: {error.strerror or error}")
@@ -103,6 +105,12 @@ class _Reader:
     def _wrong(self, keys: Keys, file_keys: Keys, message: str) -> None:
         self._findings.add(file_keys, message, self._layer)
         self._findings.mark(keys)
+
+
+def _tells(info: FieldInfo, value: object) -> bool:
+    """Whether a value is one to hide: an address is none unless there is a password in it."""
+    is_address = info.annotation is str and isinstance(value, str)
+    return bool(value) and not (is_address and mask_url(str(value).strip()) == str(value).strip())
 
 
 def _read(path: Path) -> str:

@@ -263,3 +263,30 @@ def test_every_file_with_a_secret_is_known_where_others_may_read_it(open_folder:
     for file in files:
         file.chmod(0o440)
     assert folder.load(text).exposed == ()
+
+
+def test_an_address_without_a_password_is_no_secret(open_folder: Path) -> None:
+    """As in a copy of config.example.toml; with one it is, in the file or in one of its own."""
+    folder = Folder(open_folder)
+    file = folder.write("sqlite:///x.db", "url")
+    for url, exposed in (
+        ('url = "sqlite:///x.db"', ()),
+        ('url = "mongodb://h/x"', ()),
+        ('url = "mongodb://u:p@h/x"', (open_folder / "fetcher.toml",)),
+        ('url_file = "url"', ()),
+    ):
+        text = f'[store]\n{url}\n[http]\nproxy = "http://proxy:3128"\n'
+        folder.write(text).chmod(0o644)
+        assert folder.load().exposed == exposed, url
+    file.write_text("mongodb://u:p@h/x")
+    assert folder.load().exposed == (file,)
+
+
+def test_a_file_that_is_not_named_after_all_is_not_looked_at(open_folder: Path) -> None:
+    """An empty name leaves the secret of the settings file, which is the one to look at."""
+    folder = Folder(open_folder)
+    folder.write('[api]\ntoken_file = ""\ntoken = "t"\n').chmod(0o644)
+    assert folder.load().exposed == (open_folder / "fetcher.toml",)
+    assert folder.mistakes('[api]\ntoken = "t"\ntoken_file = 5') == [
+        "fetcher.toml:3: api.token_file: must be text: the path of a file"
+    ]
