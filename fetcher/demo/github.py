@@ -89,7 +89,7 @@ class GithubApi:
             try:
                 from fetcher.demo.graphql import GraphqlApi
             except ModuleNotFoundError as missing:
-                message = f"The demo's GraphQL needs {missing.name}: pip install 'fetcher[dev]'"
+                message = f"The demo's GraphQL needs {missing.name}: the extra 'dev' brings it"
                 raise refusal(501, message) from missing
             self._graphql = GraphqlApi(self._state)
         return self._graphql
