@@ -51,18 +51,28 @@ async def unless_hopeless(
     work: Coroutine[Any, Any, T], url: str, where: str, servers: Callable[[], Collection[Address]]
 ) -> T:
     """Does it; raises `StoreUnavailable` as soon as TLS is seen to fail with all `servers`."""
-    working = asyncio.get_running_loop().create_task(work)
+    loop = asyncio.get_running_loop()
+    working = loop.create_task(work)
+    trying: asyncio.Task[list[str | None]] | None = None
     try:
         await asyncio.wait({working}, timeout=_MOMENT_SECONDS)
         if not working.done():
-            context = _context(url)
-            found = await asyncio.gather(*(_trouble(each, context) for each in servers()))
-            if found and all(found) and not working.done():
+            trying = loop.create_task(_trials(servers(), _context(url)))
+            await asyncio.wait({working, trying}, return_when=asyncio.FIRST_COMPLETED)
+        if not working.done() and trying is not None:
+            found = await trying
+            if found and all(found):
                 raise StoreUnavailable(f"the store {where} does not work: {found[0]}")
         return await working
     finally:
-        working.cancel()
-        await asyncio.wait({working})
+        tasks = [task for task in (working, trying) if task is not None]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _trials(servers: Collection[Address], context: ssl.SSLContext | None) -> list[str | None]:
+    return await asyncio.gather(*(_trouble(each, context) for each in servers))
 
 
 def _context(url: str) -> ssl.SSLContext | None:
