@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 
-from fetcher.errors import Malformed, NotFound, RateLimited, Refused, Unreachable
+from fetcher.errors import Malformed, NotFound, RateLimited, Refused, Unreachable, UpstreamError
 from fetcher.policy.verdict import LONGEST_WAIT, judge_github
 from fetcher.transport import Request
 from tests.test_transport import answering, serving, travelling
@@ -234,3 +234,26 @@ async def test_a_connection_that_never_comes_is_named() -> None:
     finally:
         for each in (*waiting, listener):
             each.close()
+
+
+async def test_a_signed_address_is_not_told() -> None:
+    """Neither the query that opens a file nor what its server repeats of it, cut or not."""
+    signature = "9f8e7d6c5b4a" * 5
+    query = f"X-Amz-Credential=AKIA0123456789/s3&X-Amz-Signature={signature}"
+    async with serving() as site, serving() as other, travelling() as way:
+
+        async def leads(request: web.Request) -> web.StreamResponse:
+            raise web.HTTPFound(f"{other.url}/file?{query}")
+
+        async def refuses(request: web.Request) -> web.StreamResponse:
+            said = f"<Error>{'x' * 150} SignatureDoesNotMatch {request.query_string}</Error>"
+            return web.Response(status=403, text=said, headers={"X-GitHub-Request-Id": signature})
+
+        site.handler, other.handler = leads, refuses
+        with pytest.raises(UpstreamError) as caught:
+            await way.get(site.url)
+    error = caught.value
+    told = f"{error} {error!r} {error.evidence} {vars(error)}"
+    assert "SignatureDoesNotMatch" in told
+    for part in (signature[:8], "AKIA0123"):
+        assert part not in told
