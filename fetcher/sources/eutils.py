@@ -18,6 +18,7 @@ from fetcher.gate import Gate
 from fetcher.models import Record
 from fetcher.policy.digest import measured
 from fetcher.policy.secrecy import masked
+from fetcher.policy.storable import LARGEST
 from fetcher.policy.verdict import Accept, Reply, Retry, Verdict, judge_ncbi
 from fetcher.sources.genbank import FlatFileSplitter, read_records
 from fetcher.sources.wire_ncbi import Found, Summary, found_of, read_json, summaries_of
@@ -38,6 +39,8 @@ SEARCH_REACH: Final = 10_000
 SUMMARY_IDS: Final = 500
 # https://www.ncbi.nlm.nih.gov/genbank/release/current/ (3.4.15): what a record is made of
 _PARTS: Final = b"\nCONTIG "
+# What a store may keep beside a document.
+_BESIDE: Final = ("sequence", "features", "references", "comment")
 
 Days: TypeAlias = tuple[date, date]
 """The first and the last day, both included, on which records were modified."""
@@ -254,15 +257,30 @@ def _read(
     found: list[Record | UnreadableRecord] = []
     in_parts: set[str] = set()
     for read, flat in zip(read_records(flats, database), flats, strict=True):
-        if isinstance(read, UnreadableRecord):
-            found.append(read)
-            if (raw := _raw(database, read, flat, url)) is not None:
+        error = read if isinstance(read, UnreadableRecord) else None
+        if not isinstance(read, UnreadableRecord):
+            record = _record(database, read, flat, url, told)
+            error = _too_large(record)
+            if error is None:
+                found.append(record)
+                if read["sequence"] is None and _PARTS in flat:
+                    in_parts.add(read["accession_version"])
+        if error is not None:
+            found.append(error)
+            if (raw := _raw(database, error, flat, url)) is not None:
                 found.append(raw)
-        else:
-            found.append(_record(database, read, flat, url, told))
-            if read["sequence"] is None and _PARTS in flat:
-                in_parts.add(read["accession_version"])
     return found, in_parts
+
+
+def _too_large(record: Record) -> UnreadableRecord | None:
+    """Why no document can hold it, where what stores do not keep beside one is too much."""
+    if (record.size or 0) <= LARGEST:
+        return None
+    inside = {key: value for key, value in record.content.items() if key not in _BESIDE}
+    if measured(inside)[1] <= LARGEST:
+        return None
+    name = _name(record)
+    return UnreadableRecord(f"record {name}: its header is too large for a document", name)
 
 
 def _raw(database: str, error: UnreadableRecord, flat: bytes, url: str) -> Record | None:

@@ -145,7 +145,7 @@ class FlatRecord(NamedTuple):
 
 # Read by its words: long names and lengths push the columns, and older files had others.
 _LOCUS = re.compile(
-    r"LOCUS +(\S+) +(\d+) (bp|aa|rc)"
+    r"LOCUS +(\S+) +([0-9]{1,18}) (bp|aa|rc)"
     r"(?: +(?:([sdm]s)-)?([A-Za-z]*NA))?"
     r"(?: +(linear|circular))?"
     r"(?: +([A-Z]{3}))?"

@@ -61,7 +61,10 @@ def read_record(data: bytes, database: str) -> Sequence:
         raise UnreadableRecord(f"record {name or 'without a name'}: {error}", name) from error
 
 
-_NAMES = re.compile(rb"^(?:VERSION|ACCESSION|LOCUS) +([A-Za-z0-9_]+(?:\.\d+)?)", re.MULTILINE)
+_NAMES = re.compile(
+    rb"^(?:VERSION|ACCESSION|LOCUS) +([A-Za-z0-9_]{1,64}(?:\.[0-9]{1,9})?)(?![A-Za-z0-9_.])",
+    re.MULTILINE,
+)
 
 
 def _name(data: bytes) -> str | None:
@@ -129,7 +132,8 @@ def _document(record: FlatRecord, database: str) -> Sequence:
 
 _NEEDED = ("DEFINITION", "ACCESSION", "VERSION", "KEYWORDS", "SOURCE", "ORGANISM")
 _SEVERAL = re.compile(r"COMMENT|PRIMARY|(?:WGS|TSA|TLS)(?:_[A-Z]+)?")
-_VERSION = re.compile(r"([A-Za-z0-9_]+)(?:\.(\d+))?(?: +GI:(\d+))?")
+# No number that a store cannot hold, here and below.
+_VERSION = re.compile(r"([A-Za-z0-9_]{1,64})(?:\.([0-9]{1,9}))?(?: +GI:([0-9]{1,18}))?")
 
 
 def _collect(fields: list[Field]) -> tuple[dict[str, str], list[tuple[str, dict[str, str]]]]:
@@ -226,7 +230,7 @@ def _replacement(comment: str | None) -> tuple[bool, str | None]:
 
 # --- references -----------------------------------------------------------------------------
 
-_REFERENCE = re.compile(r"(\d+)(?: +\((?:(?:bases|residues) +)?(.*)\))?")
+_REFERENCE = re.compile(r"([0-9]{1,9})(?: +\((?:(?:bases|residues) +)?(.*)\))?")
 _BETWEEN_AUTHORS = re.compile(r", +| and ")
 
 
@@ -260,6 +264,7 @@ def _authors(text: str | None) -> list[str]:
 
 # --- the source feature ---------------------------------------------------------------------
 
+_TAXID = re.compile(r"[0-9]{1,10}")
 _USUAL = ("taxid", "organism", "mol_type", "isolate", "host", "segment", "strain", "clone")
 
 
@@ -275,7 +280,7 @@ def _source(features: Iterable[Feature]) -> dict[str, Any]:
         elif name == "db_xref":
             flat[name] = values
             taxon = next((value for value in values if value.startswith("taxon:")), "")[6:]
-            flat["taxid"] = int(taxon) if taxon.isdecimal() else None
+            flat["taxid"] = int(taxon) if _TAXID.fullmatch(taxon) else None
         else:
             flat[name] = values[0] if len(values) == 1 else values
     return flat

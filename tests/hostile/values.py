@@ -1,16 +1,27 @@
 """What a hostile upstream puts where something else belongs, and the places where it may."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final, TypeAlias
 
 import orjson
 
-__all__ = ["ANYWHERE", "NAMES", "TIMES", "all_changed", "changed", "is_json", "place_of", "texts"]
+__all__ = [
+    "ANYWHERE",
+    "NAMES",
+    "TIMES",
+    "Place",
+    "all_changed",
+    "changed",
+    "is_json",
+    "place_of",
+    "places",
+    "texts",
+]
 
 Place: TypeAlias = tuple[str | int, ...]
 
-_MARK: Final = "\ue000{}\ue000"
+_MARK: Final = "@here {}@"
 
 
 def _deep(levels: int) -> str:
@@ -36,6 +47,7 @@ ANYWHERE: Final[Mapping[str, str]] = {
     "list of objects": '[{"a": {}}]',
     "deep": _deep(90),
     "deeper": _deep(300),
+    "too deep": _deep(2_500),
     "deepest": _deep(100_000),
     "half a pair": '"\\ud800"',
     "broken pairs": '"\\udc00\\ud800 x"',
@@ -79,6 +91,18 @@ _FEW: Final = (
 _NO_TIME: Final = ("null", "zero", "object", "half a pair", "nul", "beyond 64 bits")
 
 
+def places(document: object, *above: str | int) -> Iterator[Place]:
+    """Every value in a document, itself included."""
+    yield above
+    inner: Iterable[tuple[str | int, object]] = ()
+    if isinstance(document, dict):
+        inner = document.items()
+    elif isinstance(document, list):
+        inner = enumerate(document)
+    for step, value in inner:
+        yield from places(value, *above, step)
+
+
 def place_of(text: str) -> Place:
     """``0.assets.0.name`` as steps; the empty text is the whole document."""
     return tuple(int(step) if step.isdecimal() else step for step in text.split(".") if step)
@@ -120,9 +144,9 @@ def all_changed(body: bytes, changes: Sequence[tuple[Place, str]]) -> bytes:
             for step in place[:-1]:
                 inner = inner[step]
             inner[place[-1]] = _MARK.format(number)
-        except LookupError:
+        except (LookupError, TypeError):
             continue
-    whole = json.dumps(document, ensure_ascii=False)
+    whole = json.dumps(document)
     for number, (_, text) in enumerate(changes):
         whole = whole.replace(f'"{_MARK.format(number)}"', text)
     return whole.encode()

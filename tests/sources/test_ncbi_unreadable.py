@@ -4,6 +4,8 @@ import pytest
 
 from fetcher.demo import synthetic_genbank
 from fetcher.documents import flat_file
+from fetcher.policy.storable import checked
+from fetcher.store import Query
 from tests.world import World
 
 QUERY = "ncbi:nuccore?txid12242[Organism:exp]"
@@ -63,3 +65,29 @@ async def test_what_was_read_once_stays(six: World) -> None:
     key = f"ncbi:nuccore/{NAMES[2]}"
     assert await six.outcome(key, wait=1000) == "malformed"
     assert await six.records(QUERY) == before
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        (b"taxon:12242", b"taxon:" + b"9" * 30),
+        (b"REFERENCE   1 ", b"REFERENCE   " + b"9" * 30 + b" "),
+        (b"DEFINITION  ", b"DEFINITION  " + b"x" * (2 << 20)),
+        (b"VERSION     AB000002.1", b"VERSION     AB000002." + b"1" * 5000),
+        (b"LOCUS       AB000002", b"LOCUS       AB000002" + b" " + b"9" * 5000),
+    ],
+    ids=["taxid", "reference", "definition", "version", "length"],
+)
+async def test_what_no_store_can_hold_spoils_no_other(six: World, old: bytes, new: bytes) -> None:
+    """Numbers beyond 64 bits, and texts beyond a document: over the record's own store."""
+    entry = six.upstream.ncbi.get(NAMES[2])
+    assert old in entry.flat
+    entry.flat = entry.flat.replace(old, new, 1)
+    keys = [f"ncbi:nuccore/{name}" for name in NAMES]
+    polled = await six.poll(*keys, wait=1000)
+    outcomes = [str(polled[key].state.outcome) for key in keys]
+    good = [*outcomes[:2], *outcomes[3:]]
+    assert good == ["changed"] * 5
+    assert outcomes[2] in ("changed", "malformed")
+    async for document in six.store.records(Query("sequence")):
+        checked({**document, "sequence": None, "flat": None, "stamp": None})
