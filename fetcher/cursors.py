@@ -6,7 +6,7 @@ The text is opaque: base64url of JSON, so that it needs no escaping in a URL.
 import base64
 import binascii
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from fetcher.documents import from_json, json_bytes
@@ -29,7 +29,7 @@ def page_place(text: str, order: Sequence[str]) -> tuple[Scalar, ...]:
         case [list(names), list(values)] if names == list(order) and len(values) == len(names):
             try:
                 return tuple(_value(name, each) for name, each in zip(names, values, strict=True))
-            except (TypeError, ValueError):
+            except (OverflowError, TypeError, ValueError):
                 pass
     raise UsageError("`after` is no cursor of this listing; leave it out to begin again")
 
@@ -41,7 +41,7 @@ def _value(name: str, value: object) -> Scalar:
         time = datetime.fromisoformat(value)
         if time.tzinfo is None:
             raise ValueError(value)
-        return time
+        return time.astimezone(UTC)
     if value is not None and not isinstance(value, str):
         raise TypeError(name)
     return value

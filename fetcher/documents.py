@@ -281,7 +281,10 @@ def from_json(text: str | bytes) -> Any:  # noqa: ANN401 - whatever it says
         return orjson.loads(text)
     except orjson.JSONDecodeError:
         # Half a surrogate pair, which `json_bytes` escapes, is refused there; or it is no JSON.
-        return json.loads(text)
+        try:
+            return json.loads(text)
+        except RecursionError as error:
+            raise ValueError("it is nested too deeply") from error
 
 
 def _without_bytes(document: object) -> object:

@@ -139,7 +139,7 @@ def _read(reply: Reply, now: float) -> Answer | None:
     """None for what is no answer of GraphQL's at all."""
     try:
         body = from_json(reply.body)
-    except (ValueError, RecursionError):
+    except ValueError:
         return None
     if not isinstance(body, dict):
         return None
