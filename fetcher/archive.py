@@ -32,6 +32,8 @@ _HEAD: Final = {"fetcher": {"format": FORMAT, "schema": SCHEMA_VERSION}}
 _TIMES: Final = ("last_attempt", "last_success", "last_change", "reconciled_at", "next_due")
 # How many lines are put into the store at once, and about how many bytes of them.
 _LINES: Final = 500
+# What comes of values of another sort than an export has in their place.
+_WRONG: Final = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
 _BYTES: Final = 8 << 20
 
 
@@ -138,7 +140,12 @@ async def fill(
     """
     await filler.begin()
     try:
-        counts = await _fill(filler, lines, name, tick)
+        try:
+            counts = await _fill(filler, lines, name, tick)
+        except _WRONG as error:
+            # What a line says has the shape of what it should be, and no store can take it.
+            text = f"{name}: a line of it is not as `fetcher export` writes it"
+            raise UsageError(text) from error
         await _verify(filler, counts, name)
     except BaseException:
         await filler.clear()
@@ -227,7 +234,7 @@ async def _fill(
                 case _:
                     counts["accounts"] += 1
                     waiting.account(_account_from(value))
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+        except _WRONG as error:
             raise UsageError(
                 f"{where}: this {sort} is not as `fetcher export` writes it"
             ) from error
@@ -254,7 +261,7 @@ _SORTS: Final = ("fetcher", "record", "target", "account", "end")
 def _read(line: bytes, where: str) -> tuple[str, Any]:
     try:
         value = from_json(line) if line.endswith(b"\n") else None
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise UsageError(f"{where}: this is no JSON") from error
     if value is None:
         raise UsageError(f"{where}: the export breaks off here; it is not whole")

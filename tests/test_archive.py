@@ -1,7 +1,10 @@
 """A whole store goes out as lines and comes back as the same store, in either of the two."""
 
 import asyncio
+import contextlib
+import hashlib
 import json
+import random
 import re
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
@@ -12,11 +15,12 @@ from pathlib import Path
 import pytest
 
 from fetcher.archive import dump, fill
-from fetcher.errors import StoreUnavailable, UsageError
+from fetcher.errors import StoreError, StoreUnavailable, UsageError
 from fetcher.models import OutcomeKind, TargetState, Wish
 from fetcher.store import Query, WriteStore, open_filler, open_store
 from fetcher.store.spill import LIMIT
 from tests.clock import FakeClock
+from tests.hostile.values import ANYWHERE, NAMES, TIMES, all_changed, places
 from tests.store.build import KEY, T0, batch, release, sequence, state, take
 from tests.stores import store_url
 
@@ -280,3 +284,27 @@ async def test_a_take_over_during_an_export_leaves_no_cursor_of_its_account(stor
                 if len(kept) == 2:
                     await take(store, "a")
         assert [each["cursor"] for each in told(kept, "target")] == [None, None]
+
+
+@pytest.mark.parametrize("sort", ["record", "target", "account"])
+async def test_a_line_that_says_something_else_is_refused(
+    store_url: str, tmp_path: Path, sort: str
+) -> None:
+    """Any value in any place, under a digest that fits: a sentence, or a store as it was told."""
+    async with await filled(f"sqlite:///{tmp_path}/first.db") as store:
+        lines = [line for line in await lines_of(store) if len(line) < 100_000]
+    line = next(each for each in lines if each.startswith(f'{{"{sort}"'.encode()))
+    steps = [place for place in places(json.loads(line)) if len(place) > 1]
+    chance = random.Random(1)
+    async with await open_filler(store_url, clock=CLOCK) as filler:
+        for _ in range(60):
+            text = chance.choice([*ANYWHERE.values(), *NAMES.values(), *TIMES.values()])
+            changed = all_changed(line, [(chance.choice(steps), text)]) + b"\n"
+            told = [changed if each == line else each for each in lines[:-1]]
+            end = json.loads(lines[-1])["end"]
+            end["counts"]["sequences"] = sum(b'"sequence"' in each for each in told)
+            end["sha256"] = hashlib.sha256(b"".join(told)).hexdigest()
+            whole = [*told, json.dumps({"end": end}).encode() + b"\n"]
+            with contextlib.suppress(StoreError, UsageError):
+                await fill(filler, whole, "file", lambda records: None)
+                await filler.clear()
