@@ -35,7 +35,7 @@ from fetcher.sources.wire_github import (
 from fetcher.targets import Target
 from fetcher.transport import Request, Response, Transport
 
-__all__ = ["GithubSource", "gone", "owned_prefix"]
+__all__ = ["MOST_PAGES", "GithubSource", "gone", "next_page", "owned_prefix"]
 
 T = TypeVar("T")
 
@@ -408,11 +408,10 @@ class GithubSource:
             return await self._transport.send(request, judge, patience=self._patience)
 
         response = await shown(self._credentials, send)
-        follow = _NEXT.search(response.headers.get("link", ""))
         return _Answer(
             value=parsed[0] if response.status != 304 else None,
             etag=response.headers.get("etag"),
-            next_url=follow.group(1) if follow is not None else None,
+            next_url=next_page(response.headers.get("link", "")),
             moved=bool(response.hops),
             url=url,
         )
@@ -421,6 +420,12 @@ class GithubSource:
         """A GET with the credentials, which go to the host of `url` alone."""
         headers = {**headers, "X-GitHub-Api-Version": API_VERSION}
         return Request("GET", url, self._gate, headers=headers, secret_headers=secret)
+
+
+def next_page(link: str) -> str | None:
+    """The next page that a ``Link`` header names: https://www.rfc-editor.org/rfc/rfc8288"""
+    found = _NEXT.search(link)
+    return found[1] if found is not None else None
 
 
 def _origin(url: str) -> tuple[str, str] | None:
