@@ -164,3 +164,17 @@ async def test_an_export_that_cannot_be_written_leaves_nothing(cli: Cli, tmp_pat
     assert done.code == 2
     assert "no/where cannot be written: No such file or directory" in done.err
     assert not list(tmp_path.glob("*.part"))
+
+
+async def test_of_two_imports_at_once_one_is_refused(cli: Cli, store_url: str) -> None:
+    """Two processes, a store that neither has made yet: all of it is there once."""
+    assert (await cli("fetch", *TARGETS)).code == 0
+    copy = (await cli("export")).out
+    both = await asyncio.gather(
+        *(cli("import", "-", "--store", store_url, stdin=copy) for _ in range(2))
+    )
+    won, lost = sorted(both, key=lambda done: done.code)
+    assert won.code == 0
+    assert lost.code in (2, 3)
+    assert "another import" in lost.err or "is not empty" in lost.err
+    assert (await cli("export", "--store", store_url)).out == copy
