@@ -31,6 +31,8 @@ _TOO_MUCH: Final = ("RESOURCE_LIMITS_EXCEEDED", "MAX_NODE_LIMIT_EXCEEDED")
 # GitHub has been seen to use both.
 _LIMITED: Final = ("RATE_LIMITED", "RATE_LIMIT")
 _GATEWAY: Final = (502, 504)
+# Not found; and not implemented, as an upstream says that stands in for GitHub without GraphQL.
+_ABSENT: Final = (404, 501)
 
 
 class NoGraphql(Refused):
@@ -105,7 +107,7 @@ class Graphql:
             if reply.status in _GATEWAY:
                 text = f"GitHub could not finish a query in time (it answered {reply.status})"
                 return Fail(Unfinished(text, reply.evidence()))
-            if reply.status == 404:
+            if reply.status in _ABSENT:
                 return Fail(NoGraphql(f"there is no GraphQL at {self._url}", reply.evidence()))
             verdict = judge_github(reply, now)
             if not isinstance(verdict, Accept):

@@ -69,6 +69,18 @@ async def test_nothing_new_costs_one_conditional_request(world: World, repo: str
     assert world.changes() == []
 
 
+@pytest.mark.parametrize("status", [404, 501])
+async def test_where_there_is_no_graphql_rest_is_asked(
+    world: World, repo: str, status: int
+) -> None:
+    """At once: nothing is tried again for it, neither by this poll nor by the next."""
+    world.upstream.faults.append(Fault("/graphql", "status", times=None, status=status))
+    world.upstream.github.tokens = {"t1": GithubUser("one")}
+    world.overrides["github.token"] = "t1"
+    assert await world.outcome(repo) == "changed"
+    assert world.asked("/graphql") == ["POST /graphql"]
+
+
 async def test_an_etag_goes_only_with_its_token(world: World, repo: str) -> None:
     """GitHub's ETags differ by token: another token asks without."""
     world.upstream.faults.append(NO_GRAPHQL)
