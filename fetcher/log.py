@@ -31,6 +31,7 @@ def set_up_log(
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             structlog.processors.format_exc_info,
             _without(hider(secrets)),
+            _harmless,
             render,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelName(level.upper())),
@@ -48,3 +49,13 @@ def _without(hide: Callable[[str], str]) -> structlog.typing.Processor:
         return {key: hide(each) if isinstance(each, str) else each for key, each in event.items()}
 
     return processor
+
+
+def _harmless(
+    logger: structlog.typing.WrappedLogger, method: str, event: structlog.typing.EventDict
+) -> structlog.typing.EventDict:
+    """Values may quote anybody, and nothing in them moves a terminal; lines stay lines."""
+    for name, value in event.items():
+        if isinstance(value, str) and not value.isprintable():
+            event[name] = "".join(c if c.isprintable() or c in "\n\t" else " " for c in value)
+    return event

@@ -4,8 +4,8 @@ from contextlib import aclosing
 from typing import IO, Final
 
 from fetcher.cli.common import say
-from fetcher.cli.render import Format, print_table
-from fetcher.documents import time_text, to_json
+from fetcher.cli.render import Format, json_text, print_table
+from fetcher.documents import time_text
 from fetcher.errors import UsageError
 from fetcher.models import Clock
 from fetcher.reader import Changed, Reader
@@ -37,7 +37,7 @@ async def changes(
             async for change in found:
                 cursor = change.cursor
                 if how is Format.NDJSON:
-                    out.write(to_json(change.document()) + "\n")
+                    out.write(json_text(change.document()) + "\n")
                     continue
                 rows.append(_row(change))
                 if len(rows) == _ROWS:
@@ -59,9 +59,9 @@ async def _json(reader: Reader, cursor: str | None, out: IO[str]) -> int:
     async with aclosing(reader.changes(cursor)) as found:
         async for change in found:
             cursor = change.cursor
-            out.write(("\n  " if first else ",\n  ") + to_json(change.document()))
+            out.write(("\n  " if first else ",\n  ") + json_text(change.document()))
             first = False
-    out.write(f'],\n "next": {to_json(cursor or await reader.beginning())}}}\n')
+    out.write(f'],\n "next": {json_text(cursor or await reader.beginning())}}}\n')
     return 0
 
 

@@ -6,11 +6,10 @@ from typing import IO
 from uuid import uuid4
 
 from fetcher.cli.common import Common
-from fetcher.cli.render import Format, print_table
+from fetcher.cli.render import Format, json_text, print_table
 from fetcher.cli.settings import exposed, settings_of, shows_password
 from fetcher.clock import SystemClock
 from fetcher.config import Settings
-from fetcher.documents import to_json
 from fetcher.errors import StoreError, UpstreamError
 from fetcher.log import set_up_log
 from fetcher.policy.capacity import ANONYMOUS_ACCOUNT, without_token
@@ -49,10 +48,10 @@ async def check(common: Common, how: Format, out: IO[str]) -> int:
             print_table(("CHECK", "OUTCOME", "FOUND"), rows, out)
         case Format.JSON:
             items = [{"check": f.check, "ok": f.ok, "found": f.found} for f in findings]
-            out.write(f'{{"items": {to_json(items)}}}\n')
+            out.write(f'{{"items": {json_text(items)}}}\n')
         case _:
             for f in findings:
-                out.write(to_json({"check": f.check, "ok": f.ok, "found": f.found}) + "\n")
+                out.write(json_text({"check": f.check, "ok": f.ok, "found": f.found}) + "\n")
     return 0 if all(finding.ok for finding in findings) else 1
 
 

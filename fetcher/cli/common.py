@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal, NoReturn
 
 import typer
 
-from fetcher.cli.render import Format
+from fetcher.cli.render import Format, plain_lines
 from fetcher.errors import CursorGone, FetcherError, StoreError, UsageError
 
 __all__ = [
@@ -70,8 +70,8 @@ class Common:
 
 
 def say(text: str) -> None:
-    """A line to standard error: everything that is not data."""
-    sys.stderr.write(f"{text}\n")
+    """A line to standard error: everything that is not data. It may quote anybody."""
+    sys.stderr.write(f"{plain_lines(text)}\n")
     sys.stderr.flush()
 
 

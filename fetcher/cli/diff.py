@@ -7,9 +7,9 @@ from typing import IO, Any, Final
 from fetcher.alignment import Alignment
 from fetcher.cli.common import say
 from fetcher.cli.read import find
-from fetcher.cli.render import Format, print_table
+from fetcher.cli.render import Format, json_text, print_table
 from fetcher.comparison import Difference, compare
-from fetcher.documents import Document, to_json
+from fetcher.documents import Document
 from fetcher.errors import NotFound, UsageError
 from fetcher.store.protocol import Query, ReadStore
 
@@ -37,10 +37,10 @@ async def diff(store: ReadStore, first: str, second: str | None, how: Format, ou
         if alignment is not None:
             items.append(_summary(old, new, alignment))
         if how is Format.JSON:
-            listed = ",\n  ".join(map(to_json, items))
+            listed = ",\n  ".join(map(json_text, items))
             out.write(f'{{"items": [{listed}]}}\n')
         else:
-            out.writelines(f"{to_json(item)}\n" for item in items)
+            out.writelines(f"{json_text(item)}\n" for item in items)
     if not differences:
         say(f"{_named(old)} and {_named(new)} say the same")
     return 0
@@ -149,7 +149,7 @@ def _text(value: object) -> str:
         return value
     if isinstance(value, list) and all(isinstance(each, str) for each in value):
         return "; ".join(value)
-    return to_json(value).strip('"')
+    return json_text(value).strip('"')
 
 
 def _short(text: str) -> str:

@@ -12,13 +12,13 @@ from typing import IO, Any
 
 from fetcher.assets import Asset, assets_of
 from fetcher.cli.common import Common, say
-from fetcher.cli.render import Format, plain, print_table
+from fetcher.cli.render import Format, json_text, plain, print_table
 from fetcher.cli.settings import told_settings_of
 from fetcher.cli.status import ago
 from fetcher.cli.transfers import Transfers, make_transfers
 from fetcher.clock import SystemClock
 from fetcher.config import Settings, parse_duration
-from fetcher.documents import Document, to_json
+from fetcher.documents import Document
 from fetcher.download import Existing, Result, ResultKind
 from fetcher.errors import FetcherError, NotFound, UpstreamError, UsageError
 from fetcher.log import set_up_log
@@ -236,13 +236,13 @@ class _Download:
                 self.results.append(result)
                 self.transfers.ended(result.asset)
                 if self.options.format is Format.NDJSON:
-                    out.write(to_json(_document(result)) + "\n")
+                    out.write(json_text(_document(result)) + "\n")
                     out.flush()
 
     def _print(self, out: IO[str]) -> None:
         results = sorted(self.results, key=lambda each: each.asset.name)
         if self.options.format is Format.JSON:
-            out.write(f'{{"items": {to_json([_document(each) for each in results])}}}\n')
+            out.write(f'{{"items": {json_text([_document(each) for each in results])}}}\n')
         elif self.options.format is Format.TABLE:
             rows = [
                 (each.asset.name, str(each.kind), f"{each.asset.size:,}", str(each.path or "-"))

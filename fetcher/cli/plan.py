@@ -7,12 +7,12 @@ from typing import IO
 
 from fetcher.cli.common import Common, say
 from fetcher.cli.fetch import read_targets
-from fetcher.cli.render import Format, print_table
+from fetcher.cli.render import Format, json_text, print_table
 from fetcher.cli.settings import told_settings_of
 from fetcher.cli.watch import told_every
 from fetcher.clock import SystemClock
 from fetcher.config import Settings, parse_every
-from fetcher.documents import Document, to_json
+from fetcher.documents import Document
 from fetcher.errors import Mistake, SettingsError, StoreMissing
 from fetcher.gate import DATASETS
 from fetcher.models import Every
@@ -77,9 +77,9 @@ def _write(lines: Sequence[Line], how: Format, out: IO[str]) -> None:
         case Format.TABLE:
             pass
         case Format.JSON:
-            out.write(f'{{"items": {to_json(items)}}}\n')
+            out.write(f'{{"items": {json_text(items)}}}\n')
         case _:
-            out.writelines(to_json(item) + "\n" for item in items)
+            out.writelines(json_text(item) + "\n" for item in items)
 
 
 def _document(line: Line) -> Document:

@@ -5,6 +5,7 @@ import sys
 from collections.abc import Iterator
 from typing import Protocol
 
+from fetcher.cli.render import plain
 from fetcher.gate import Wait
 
 __all__ = ["Progress", "make_progress"]
@@ -101,7 +102,9 @@ class _Bar:
         self._bar.update(self._task, description=f"Waiting {wait.seconds:.0f} s ({wait.reason})")
 
     def account_taken(self, owner: str, seconds: float) -> None:
-        text = f"Waiting for {owner}, {seconds:.0f} s left"
+        from rich.markup import escape
+
+        text = f"Waiting for {escape(plain(owner))}, {seconds:.0f} s left"
         self._bar.update(self._task, description=text)
 
     def stop(self) -> None:

@@ -9,13 +9,14 @@ from fetcher.cli.common import say
 from fetcher.cli.render import (
     TABLE_ROWS,
     Format,
+    json_text,
     key_values,
     print_documents,
     print_table,
     write_sequence,
 )
 from fetcher.databases import SUMMARY_DATABASES
-from fetcher.documents import Document, Kind, to_json
+from fetcher.documents import Document, Kind
 from fetcher.errors import TargetError, UsageError
 from fetcher.models import TargetState
 from fetcher.refresh import kinds_of
@@ -59,7 +60,7 @@ async def _write_all(
             out.write('{"items": [')
             first = True
             async for document in documents:
-                out.write(("\n  " if first else ",\n  ") + to_json(document))
+                out.write(("\n  " if first else ",\n  ") + json_text(document))
                 first = False
             out.write("]}\n")
         case _:
@@ -98,7 +99,7 @@ async def show(store: ReadStore, key: str, how: Format, out: IO[str]) -> int:
     if how is Format.TABLE:
         print_table(("FIELD", "VALUE"), list(key_values(found)), out)
     elif how is Format.JSON:
-        out.write(f'{{"items": [{to_json(found)}]}}\n')
+        out.write(f'{{"items": [{json_text(found)}]}}\n')
     else:
         _write(found, how, out)
     return 0
@@ -106,7 +107,7 @@ async def show(store: ReadStore, key: str, how: Format, out: IO[str]) -> int:
 
 def _write(document: Document, how: Format, out: IO[str]) -> None:
     if how is Format.NDJSON:
-        out.write(to_json(document) + "\n")
+        out.write(json_text(document) + "\n")
     elif document.get("kind") == "sequence":
         write_sequence(document, how, out)
 

@@ -1,21 +1,26 @@
 """Documents on a terminal and in a pipe: tables, JSON, ndjson, FASTA and flat files."""
 
+import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from enum import StrEnum
-from typing import IO, Any
+from typing import IO, Any, Final
 
 from fetcher.documents import Document, flat_file, time_text, to_json
 
 __all__ = [
     "Format",
     "columns_of",
+    "json_text",
     "key_values",
     "plain",
+    "plain_lines",
     "print_table",
     "sequence_text",
     "write_sequence",
 ]
+
+_MOVES: Final = re.compile("[\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff]")
 
 TABLE_ROWS = 1_000
 """Rows that a table shows at most; who wants more wants ndjson."""
@@ -119,7 +124,22 @@ def _cell(document: Document, field: str) -> str:
 
 def plain(text: str) -> str:
     """Text that can do nothing to a terminal: no control characters, no escape sequences."""
-    return "".join(c if c.isprintable() else " " for c in text)
+    return text if text.isprintable() else "".join(c if c.isprintable() else " " for c in text)
+
+
+def plain_lines(text: str) -> str:
+    """The same for text of several lines, which stay lines."""
+    return "\n".join(map(plain, text.split("\n")))
+
+
+def json_text(value: object) -> str:
+    """One line of JSON that can do nothing to a terminal, and says the same to every reader.
+
+    JSON itself escapes the first 32 characters alone: neither DEL nor the eighth bit's controls,
+    nor those that turn the direction of what follows.
+    """
+    text = to_json(value)
+    return _MOVES.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
 def print_table(headings: Sequence[str], rows: Iterable[Sequence[str]], out: IO[str]) -> None:
@@ -179,7 +199,7 @@ def key_values(document: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     for key, value in document.items():
         if isinstance(value, bytes):
             continue
-        text = value if isinstance(value, str) else to_json(value).strip('"')
+        text = value if isinstance(value, str) else json_text(value).strip('"')
         yield key, text if len(text) <= 600 else f"{text[:600]}… ({len(text):,} characters)"
 
 
@@ -199,7 +219,8 @@ def write_sequence(document: Document, how: Format, out: IO[str]) -> None:
     """The same into `out`; a record that cannot be written like this is named on standard error."""
     text = sequence_text(document, how)
     if text is not None:
-        out.write(text)
+        # In a pipe it is what was served, byte for byte.
+        out.write(plain_lines(text.expandtabs()) if out.isatty() else text)
         return
     what = "flat file" if how is Format.GENBANK else "sequence of its own"
     sys.stderr.write(f"fetcher: {document['accession_version']} is left out: it has no {what}\n")

@@ -8,11 +8,12 @@ from typing import IO, Any, Protocol
 from fetcher.cli.render import (
     TABLE_ROWS,
     Format,
+    json_text,
     print_documents,
     print_table,
     write_sequence,
 )
-from fetcher.documents import Document, Kind, time_text, to_json
+from fetcher.documents import Document, Kind, time_text
 from fetcher.models import Change, Expected, TargetState
 from fetcher.refresh import Event, Polled, Stored, kinds_of
 from fetcher.store.protocol import Query, ReadStore
@@ -132,7 +133,7 @@ class _AsTheyArrive:
 
     def _write(self, document: Document) -> None:
         if self._how is Format.NDJSON:
-            self._out.write(to_json(document))
+            self._out.write(json_text(document))
             self._out.write("\n")
         else:
             write_sequence(document, self._how, self._out)
@@ -163,12 +164,12 @@ class _AtTheEnd:
         self._out.flush()
 
     async def _json(self, rows: Sequence[Row]) -> None:
-        listed = to_json([row.document() for row in rows])
+        listed = json_text([row.document() for row in rows])
         self._out.write(f'{{"targets": {listed},\n "records": [')
         first = True
         async with aclosing(self._documents(rows)) as documents:
             async for document in documents:
-                self._out.write(("\n  " if first else ",\n  ") + to_json(document))
+                self._out.write(("\n  " if first else ",\n  ") + json_text(document))
                 first = False
         self._out.write("]}\n")
 

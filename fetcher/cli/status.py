@@ -6,8 +6,8 @@ from contextlib import aclosing
 from datetime import datetime
 from typing import IO, Any
 
-from fetcher.cli.render import TABLE_ROWS, Format, print_table
-from fetcher.documents import Document, time_text, to_json
+from fetcher.cli.render import TABLE_ROWS, Format, json_text, print_table
+from fetcher.documents import Document, time_text
 from fetcher.policy.capacity import ANONYMOUS_ACCOUNT, without_token
 from fetcher.store.protocol import ReadStore
 from fetcher.store.states import target_document
@@ -33,20 +33,20 @@ async def status(store: ReadStore, how: Format, out: IO[str]) -> int:
             await _table(store, accounts, now, out)
         case Format.JSON:
             counts: Counter[str] = Counter()
-            out.write(f'{{"accounts": {to_json(accounts)},\n "items": [')
+            out.write(f'{{"accounts": {json_text(accounts)},\n "items": [')
             first = True
             async with aclosing(_targets(store, now)) as targets:
                 async for document in targets:
                     counts.update(_counted(document))
-                    out.write(("\n  " if first else ",\n  ") + to_json(document))
+                    out.write(("\n  " if first else ",\n  ") + json_text(document))
                     first = False
-            out.write(f'],\n "counts": {to_json(counts)}}}\n')
+            out.write(f'],\n "counts": {json_text(counts)}}}\n')
         case _:
             for account in accounts:
-                out.write(to_json(account) + "\n")
+                out.write(json_text(account) + "\n")
             async with aclosing(_targets(store, now)) as targets:
                 async for document in targets:
-                    out.write(to_json(document) + "\n")
+                    out.write(json_text(document) + "\n")
     return 0
 
 

@@ -7,11 +7,10 @@ from typing import IO
 
 from fetcher.accounts import homes_of
 from fetcher.cli.common import Common, say
-from fetcher.cli.render import Format, print_table
+from fetcher.cli.render import Format, json_text, print_table
 from fetcher.cli.settings import told_settings_of
 from fetcher.clock import SystemClock
 from fetcher.config import parse_every
-from fetcher.documents import to_json
 from fetcher.errors import Mistake, SettingsError, TargetError
 from fetcher.keeper import Keeper
 from fetcher.models import Every, Watch
@@ -132,9 +131,9 @@ async def list_watches(store: ReadStore, how: Format, out: IO[str]) -> int:
             else:
                 say("nothing is watched; `fetcher watch add TARGET` or [[watch]] in the settings")
         case Format.JSON:
-            out.write(f'{{"items": {to_json(items)}}}\n')
+            out.write(f'{{"items": {json_text(items)}}}\n')
         case _:
-            out.writelines(to_json(item) + "\n" for item in items)
+            out.writelines(json_text(item) + "\n" for item in items)
     return 0
 
 

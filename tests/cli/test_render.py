@@ -1,11 +1,15 @@
 """Tables that fit, and text that can do nothing to a terminal."""
 
 import io
+import json
 import re
+import zlib
 
 import pytest
 
-from fetcher.cli.render import key_values, plain, print_table
+from fetcher.cli.common import say
+from fetcher.cli.render import Format, json_text, key_values, plain, print_table, write_sequence
+from fetcher.log import set_up_log
 
 
 class Terminal(io.StringIO):
@@ -53,3 +57,30 @@ def test_long_values_are_shortened() -> None:
     assert values["sequence"].endswith("(10,000 characters)")
     assert values["taxid"] == "7"
     assert "flat" not in values
+
+
+@pytest.mark.parametrize(
+    "evil", ["\x1b[2J", "\x7f", "\x85", "\x9b31m", "\u202e", "\u2066", "\u2028"]
+)
+def test_no_way_out_moves_a_terminal(evil: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """JSON says the same and has none of it; sentences and the log's lines go without."""
+    document = {"name": f"a{evil}b", "lines": "1\n2"}
+    line = json_text(document)
+    assert json.loads(line) == document
+    say(f"one\nof {evil}two")
+    log = set_up_log("console", "info")
+    log.info(f"event {evil}", error=f"says {evil}", exception=f"Traceback\n  {evil}")
+    told = capsys.readouterr().err
+    assert told.startswith("one\nof ")
+    for text in (line, told):
+        assert evil[0] not in text
+
+
+def test_a_flat_file_on_a_terminal_moves_nothing() -> None:
+    """In a pipe it is what NCBI served, byte for byte."""
+    document = {"flat": zlib.compress(b"LOCUS\tx\n\x1b[2J\xc2\x9b//\n"), "accession_version": "A.1"}
+    piped, shown = io.StringIO(), Terminal()
+    for out in (piped, shown):
+        write_sequence(document, Format.GENBANK, out)
+    assert piped.getvalue() == "LOCUS\tx\n\x1b[2J\x9b//\n"
+    assert shown.getvalue() == "LOCUS   x\n [2J //\n"
