@@ -217,7 +217,7 @@ def test_the_services_of_compose_belong_together(tmp_path: Path) -> None:
     """Every secret, volume and service that is named is there; the settings are ones."""
     told = yaml.safe_load((DEPLOY / "compose.yaml").read_text("utf-8"))
     service, database = told["services"]["fetcher"], told["services"]["mongodb"]
-    used = {each["source"] for each in service["secrets"]} | set(database["secrets"])
+    used = {*service["secrets"], *database["secrets"]}
     assert used == set(told["secrets"])
     assert set(service["depends_on"]) <= set(told["services"])
     assert (service["deploy"]["replicas"], service["read_only"]) == (2, True)
