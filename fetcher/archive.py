@@ -33,7 +33,14 @@ _TIMES: Final = ("last_attempt", "last_success", "last_change", "reconciled_at",
 # How many lines are put into the store at once, and about how many bytes of them.
 _LINES: Final = 500
 # What comes of values of another sort than an export has in their place.
-_WRONG: Final = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
+_WRONG: Final = (
+    ArithmeticError,
+    AttributeError,
+    LookupError,
+    RecursionError,
+    TypeError,
+    ValueError,
+)
 _BYTES: Final = 8 << 20
 
 

@@ -77,9 +77,10 @@ async def test_a_cut_answer_is_unreachable(answer: bytes) -> None:
         framed(gzip.compress(NOISE)[:-8] + bytes(8), "Content-Encoding: gzip"),
         framed(b"abc", "Content-Encoding: br"),
         framed(b"abc", "X-Long: " + "a" * 20_000),
+        framed(b"abc", *(f"X-{n}: a" for n in range(100_000))),
         b"hello\r\n\r\n",
     ],
-    ids=["checksum", "unasked encoding", "long header", "not http"],
+    ids=["checksum", "unasked encoding", "long header", "many headers", "not http"],
 )
 async def test_nonsense_is_malformed(answer: bytes) -> None:
     """After all tries."""
