@@ -87,7 +87,8 @@ async def forget(targets: Sequence[str], common: Common, *, purge: bool) -> int:
             if found.in_file:
                 say(f"{found.key}: the settings file names it; the next start watches it again")
             if not common.quiet:
-                gone = f", {found.purged:,} records gone" if purge else ""
+                records = "record" if found.purged == 1 else "records"
+                gone = f", {found.purged:,} {records} gone" if purge else ""
                 say(f"{found.key}: forgotten{gone}")
     return code
 

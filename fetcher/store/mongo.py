@@ -6,10 +6,11 @@ https://www.mongodb.com/docs/drivers/motor/
 
 import contextlib
 import ssl
+import warnings
 from collections.abc import Iterator, KeysView, Mapping
 from datetime import UTC
 from typing import Any, Final, TypeAlias
-from urllib.parse import unquote
+from urllib.parse import parse_qs, unquote
 from uuid import uuid4
 
 from bson.codec_options import CodecOptions
@@ -65,7 +66,16 @@ def client_of(url: str) -> Client:
     given = url.partition("?")[2].lower()
     options: dict[str, Any] = {k: v for k, v in _DEFAULTS.items() if f"{k.lower()}=" not in given}
     try:
-        return AsyncIOMotorClient(url, **options)
+        with warnings.catch_warnings():
+            # Of an option that it does not understand the driver warns, and goes on without it: a
+            # misspelt one would be no TLS, or no deadline.
+            warnings.simplefilter("error", UserWarning)
+            return AsyncIOMotorClient(url, **options)
+    except UserWarning as warning:
+        said = str(warning).partition(". ")[0]
+        for value in parse_qs(url.partition("?")[2]).values():
+            said = said.replace(value[0], "…")
+        raise UsageError(f"an option of store.url {shown(url)}: {said}") from None
     except OSError as error:
         raise _unreadable(error, url) from None
     except (ConfigurationError, TypeError, ValueError) as error:

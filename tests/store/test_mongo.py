@@ -137,6 +137,24 @@ async def test_an_address_that_cannot_be_meant_is_bad_usage(url: str, clock: Fak
     assert error.__suppress_context__
 
 
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ("tlsCAFlie=/etc/ca.pem", "Unknown option: tlscaflie"),
+        ("maxPoolSize=many", "The value of maxpoolsize must be an integer"),
+        ("readPreference=hunter2", "… is not a valid read preference"),
+    ],
+)
+async def test_an_option_that_is_not_understood_is_bad_usage(
+    options: str, told: str, clock: FakeClock
+) -> None:
+    """Not left out, as the driver would: a misspelt one might have been for TLS."""
+    with pytest.raises(UsageError) as caught:
+        await open_store(f"mongodb://u:hunter2@127.0.0.1:9/f?{options}", clock=clock)
+    assert told in str(caught.value)
+    assert "hunter2" not in str(caught.value)
+
+
 async def test_where_nothing_listens_it_says_so_soon(clock: FakeClock) -> None:
     """Within the few seconds that a server may take to be found."""
     began = time.monotonic()
