@@ -71,9 +71,13 @@ def spread(key: str, now: datetime, every: float) -> datetime:
     number, phases = phase(key, every)
     ahead = (number * period // phases - since) % period or period
     if 2 * ahead < period:
-        # It need not be alone, either: half way, and on to a moment that others may have.
-        half = since + (ahead + period) // 2
-        ahead = -(-half * _PHASES // period) * period // _PHASES - since
+        # Half an interval from now at the least, and half of one before the moment after it. Where
+        # between these is a moment that others may have, then there.
+        first, last = (period + 1) // 2, ahead + period // 2
+        middle = (ahead + period) // 2
+        sixteenths = (since + middle) * _PHASES // period
+        shared = [(sixteenths + more) * period // _PHASES - since for more in (0, 1)]
+        ahead = next((each for each in shared if first <= each <= last), middle)
     return _EPOCH + (since + ahead) * _MILLISECOND
 
 
