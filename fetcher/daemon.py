@@ -184,7 +184,7 @@ class Daemon:
             homes = homes_of(settings)
             self._mover = Mover(store, homes, self._clock, self._log, self._wake)
             nudger = Nudger(store, self._shield, self._log, self._wake)
-            timetable = Timetable(settings, self._uniform)
+            timetable = Timetable(settings, self._uniform, await store.identity())
             if (address := settings.api.address) is not None:
                 access = Access(settings.api.all_tokens, self._clock, self._metrics.wrong_token)
                 require = settings.api.require_token

@@ -65,7 +65,11 @@ def open_transport(
 
 
 class Service:
-    """Accounts, their sources and the refresher, around one store and one transport."""
+    """Accounts, their sources and the refresher, around one store and one transport.
+
+    `identity` is the store's: due times are counted from a time of its own. Who does not poll
+    needs none.
+    """
 
     def __init__(
         self,
@@ -76,6 +80,7 @@ class Service:
         log: FilteringBoundLogger,
         *,
         patience: float,
+        identity: str = "",
         uniform: Callable[[float, float], float] = random.uniform,
     ) -> None:
         self._settings = settings
@@ -87,7 +92,7 @@ class Service:
         self._log = log
         self._owner = owner_name()
         self._shield = Shield(tell_of(log))
-        self._timetable = Timetable(settings, uniform)
+        self._timetable = Timetable(settings, uniform, identity)
         self._refresher = Refresher(store, self._shield, self._timetable.next_due, log)
         self._homes = homes_of(settings)
         self._accounts = open_accounts(settings, transport, clock, patience)

@@ -16,9 +16,15 @@ UNWATCHED_EVERY = 15 * 60.0
 
 
 class Timetable:
-    """Due times under one set of settings."""
+    """Due times under one set of settings, for the store of this identity.
 
-    def __init__(self, settings: Settings, uniform: Callable[[float, float], float]) -> None:
+    All who share a store poll in the same moments, and those of another store in others: not all
+    fetchers of the world ask in one second.
+    """
+
+    def __init__(
+        self, settings: Settings, uniform: Callable[[float, float], float], identity: str = ""
+    ) -> None:
         self._min = settings.service.min_interval
         self._max = settings.service.max_interval
         self._reconcile = {
@@ -26,6 +32,7 @@ class Timetable:
             "ncbi": settings.ncbi.reconcile,
         }
         self._uniform = uniform
+        self._origin = share(identity) * 86_400.0
         self._every: dict[str, Every] = {
             target.fold: watch.every for watch in settings.watches for target in watch.targets
         }
@@ -60,6 +67,7 @@ class Timetable:
             min_interval=self._min,
             max_interval=self._max,
             uniform=self._uniform,
+            origin=self._origin,
         )
 
     def due(self, state: TargetState, now: datetime) -> Due:

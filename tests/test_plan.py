@@ -74,7 +74,7 @@ async def spend(world: World, keys: Sequence[str], every: float, intervals: int)
             account.source,
             store=store,
             shield=Shield(lambda error: None),
-            timetable=Timetable(settings, lambda low, high: low),
+            timetable=Timetable(settings, lambda low, high: low, await store.identity()),
             clock=clock,
             uniform=lambda low, high: high,
             log=SILENT,

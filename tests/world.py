@@ -70,6 +70,7 @@ class World:
                 self.clock,
                 SILENT,
                 patience=wait,
+                identity=await self.store.identity(),
                 uniform=lambda low, high: low,
             )
             await service.poll(

@@ -132,7 +132,15 @@ class _Fetch:
             transport = await stack.enter_async_context(
                 open_transport(self.settings, clock, self.progress.waiting)
             )
-            service = Service(self.settings, store, transport, clock, log, patience=self.wait)
+            service = Service(
+                self.settings,
+                store,
+                transport,
+                clock,
+                log,
+                patience=self.wait,
+                identity=await store.identity(),
+            )
             sink = make_sink(self.options.format, store, out, changed_only=self.options.changed)
 
             async def on_event(event: Event) -> None:

@@ -30,6 +30,7 @@ def next_due(
     min_interval: float,
     max_interval: float,
     uniform: Uniform,
+    origin: float = 0.0,
 ) -> datetime:
     """The next due time after an outcome; never before `retry_at`, which the server asked for.
 
@@ -41,7 +42,7 @@ def next_due(
     """
     every = max(every, min_interval)
     if kind.good:
-        due = spread(key, now, every)
+        due = spread(key, now, every, origin)
         return due if retry_at is None else max(due, retry_at)
     doublings = 2.0 ** min(max(failures, 1) - 1, 32)
     if kind in _SETTLED:
@@ -53,21 +54,22 @@ def next_due(
     return due if retry_at is None else max(due, retry_at)
 
 
-def spread(key: str, now: datetime, every: float) -> datetime:
+def spread(key: str, now: datetime, every: float, origin: float = 0.0) -> datetime:
     """The next moment on a target's phase, `every` / 2 to `every` seconds after `now`.
 
     An interval has up to sixteen phases, and the hash of `key` says which one is the target's, in
     every process. So targets that were polled together part, yet those of one phase fall due in
     the same moment and can share a request; and a poll that was a little late moves none that
-    follow. Phases are counted from the epoch: where one interval is a multiple of another, its
-    moments are moments of the other one, too.
+    follow. All phases are counted from one time, `origin` seconds before the epoch: where one
+    interval is a multiple of another, its moments are moments of the other one, too.
 
     Where the next moment on the phase is too near, the poll in between goes about half way to the
     moment after it: one poll more, and the next one is on the phase.
     """
     # In whole milliseconds, as stores keep them: who is polled just then is not before its phase.
     period = round(every * 1e3) or 1
-    since = (now - _EPOCH) // _MILLISECOND
+    epoch = _EPOCH - round(origin * 1e3) * _MILLISECOND
+    since = (now - epoch) // _MILLISECOND
     number, phases = phase(key, every)
     ahead = (number * period // phases - since) % period or period
     if 2 * ahead < period:
@@ -78,7 +80,7 @@ def spread(key: str, now: datetime, every: float) -> datetime:
         sixteenths = (since + middle) * _PHASES // period
         shared = [(sixteenths + more) * period // _PHASES - since for more in (0, 1)]
         ahead = next((each for each in shared if first <= each <= last), middle)
-    return _EPOCH + (since + ahead) * _MILLISECOND
+    return epoch + (since + ahead) * _MILLISECOND
 
 
 def phase(key: str, every: float) -> tuple[int, int]:

@@ -136,6 +136,15 @@ def test_intervals_that_divide_each_other_share_their_moments(
     assert apart == round(apart)
 
 
+@given(KEYS, MOMENTS, EVERY, st.floats(0, 86_400))
+def test_another_origin_moves_all_moments_alike(
+    key: str, now: datetime, every: float, origin: float
+) -> None:
+    """As if it were another time: what holds for one store holds for each."""
+    shift = timedelta(milliseconds=round(origin * 1000))
+    assert spread(key, now, every, origin) == spread(key, now + shift, every) - shift
+
+
 @given(KEYS, MOMENTS, st.integers(240, 1_000_000))
 def test_the_poll_in_between_may_have_company_as_well(key: str, now: datetime, every: int) -> None:
     """Whatever is due next is due in a sixteenth of an interval, unless its phase is just ahead."""
