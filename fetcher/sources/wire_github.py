@@ -24,6 +24,7 @@ __all__ = [
     "Number",
     "Repository",
     "Size",
+    "Text",
     "Time",
     "WireAsset",
     "WireRelease",
@@ -62,6 +63,15 @@ def _spelled(value: str) -> str:
     return value
 
 
+def _unicode(value: str) -> str:
+    """No half of a surrogate pair, which JSON can say and UTF-8 cannot."""
+    try:
+        value.encode()
+    except UnicodeEncodeError as error:
+        raise ValueError("text that is no Unicode") from error
+    return value
+
+
 Time = Annotated[AwareDatetime, AfterValidator(_utc)]
 # What a store can hold: an integer of BSON and SQLite, and a text that may be part of a key.
 Number = Annotated[int, Field(ge=0, lt=1 << 63)]
@@ -69,6 +79,7 @@ Number = Annotated[int, Field(ge=0, lt=1 << 63)]
 Size = Annotated[int, Field(ge=-(1 << 63), lt=1 << 63)]
 Name = Annotated[str, Field(max_length=1_024)]
 Address = Annotated[str, Field(max_length=8_192)]
+Text = Annotated[str, AfterValidator(_unicode)]
 FullName = Annotated[str, AfterValidator(_spelled)]
 
 
@@ -126,7 +137,7 @@ class WireRelease(BaseModel):
     html_url: Address
     tag_name: Name
     name: Name | None = None
-    body: str | None = None
+    body: Text | None = None
     draft: bool
     prerelease: bool
     immutable: bool = False

@@ -22,6 +22,7 @@ from fetcher.sources.wire_github import (
     Number,
     Repository,
     Size,
+    Text,
     Time,
     WireTag,
     release_content,
@@ -86,7 +87,7 @@ class Page(_Graph):
     """Whether there is more, and from where on."""
 
     has_next_page: bool = False
-    end_cursor: str | None = None
+    end_cursor: Text | None = None
 
 
 class _Asset(_Graph):
@@ -113,11 +114,11 @@ class _Id(_Graph):
 class GraphRelease(_Graph):
     """A release with its first assets."""
 
-    id: str
+    id: Text
     database_id: Number
     tag_name: Name
     name: Name | None = None
-    description: str | None = None
+    description: Text | None = None
     is_draft: bool
     is_prerelease: bool
     immutable: bool = False

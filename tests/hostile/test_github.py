@@ -49,6 +49,8 @@ _NODE: Final = (
         for each in ("name", "contentType", "size", "digest", "downloadUrl", "createdAt")
     ),
 )
+# Where what is no JSON to others is tried: a number, and a text without a bound.
+_FIRST: Final = ("databaseId", "description")
 GRAPHQL: Final[Mapping[str, Sequence[str]]] = {
     "marks": (
         *_IDENTITY,
@@ -115,7 +117,7 @@ async def test_any_value_in_any_place_by_graphql(
     """
     changes: dict[str, tuple[str, str]] = {}
     for place in GRAPHQL[answer]:
-        for text in texts(place, first=not readable and place == "databaseId"):
+        for text in texts(place, first=not readable and place.endswith(_FIRST)):
             if is_json(text) is readable:
                 name = f"bad/r{len(changes)}"
                 changes[name] = (place, text)
@@ -188,3 +190,17 @@ async def test_a_listing_without_end_by_graphql(
     assert polled[f"github:{GOOD}"].state.outcome == "changed"
     failure = polled["github:bad/one"].state.failure
     assert failure is not None
+
+
+async def test_half_a_character_in_a_text_spoils_nobody_else(witness: Witness) -> None:
+    """GraphQL's answer can be read all the same; no store could hold the text."""
+    for name in ("bad/half", GOOD):
+        publish(witness, name)
+
+    def change(body: bytes) -> bytes:
+        return body.replace(b'"description":"words"', b'"description":"x\\ud800y"', 1)
+
+    witness.world.upstream.faults.append(Fault("POST /graphql", "rewrite", None, change=change))
+    polled = await witness.poll("github:bad/half", f"github:{GOOD}")
+    assert polled["github:bad/half"].state.outcome == "malformed"
+    assert polled[f"github:{GOOD}"].state.outcome == "changed"
