@@ -12,6 +12,7 @@ Requests for polls are left out; they are over within a minute.
 import base64
 import binascii
 import hashlib
+import re
 from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
 from contextlib import aclosing
 from dataclasses import replace
@@ -42,6 +43,10 @@ _WRONG: Final = (
     ValueError,
 )
 _BYTES: Final = 8 << 20
+# No record has more levels (its content has 64 at most), MongoDB holds no more, and orjson 3.11.9
+# writes beyond its memory where some two hundred end together.
+_LEVELS: Final = 100
+_ENDS: Final = re.compile(rb"[\]}\s]{%d}" % _LEVELS)
 
 
 async def dump(store: ReadStore, tick: Callable[[int], None]) -> AsyncGenerator[bytes, None]:
@@ -272,11 +277,25 @@ def _read(line: bytes, where: str) -> tuple[str, Any]:
         raise UsageError(f"{where}: this is no JSON") from error
     if value is None:
         raise UsageError(f"{where}: the export breaks off here; it is not whole")
+    # What is deep ends with many brackets, which are found at once; then it is looked at.
+    if _ENDS.search(line) is not None and _is_deep(value):
+        raise UsageError(f"{where}: it has more than {_LEVELS} levels, as no export has")
     if isinstance(value, dict) and len(value) == 1:
         ((sort, told),) = value.items()
         if sort in _SORTS and isinstance(told, dict):
             return sort, told
     raise UsageError(f"{where}: this is no export of `fetcher export`")
+
+
+def _is_deep(value: object) -> bool:
+    waiting = [(value, 0)]
+    while waiting:
+        each, level = waiting.pop()
+        if level > _LEVELS:
+            return True
+        inner = each.values() if isinstance(each, dict) else each if isinstance(each, list) else ()
+        waiting.extend((one, level + 1) for one in inner)
+    return False
 
 
 def _head(value: Document, where: str) -> None:

@@ -310,9 +310,9 @@ async def test_a_line_that_says_something_else_is_refused(
                 await filler.clear()
 
 
-@pytest.mark.parametrize("levels", [300, 900])
+@pytest.mark.parametrize("levels", [90, 120, 225, 300, 900])
 async def test_an_export_that_is_nested_deeply_is_refused(tmp_path: Path, levels: int) -> None:
-    """More levels than can be written, and fewer than cannot be read."""
+    """More levels than can be written safely, and fewer than cannot be read."""
     async with await filled(f"sqlite:///{tmp_path}/first.db") as store:
         lines = [line for line in await lines_of(store) if len(line) < 100_000]
     line = next(each for each in lines if each.startswith(b'{"target"'))
@@ -323,6 +323,9 @@ async def test_an_export_that_is_nested_deeply_is_refused(tmp_path: Path, levels
     end["counts"]["sequences"] = sum(b'"sequence"' in each for each in told)
     end["sha256"] = hashlib.sha256(b"".join(told)).hexdigest()
     whole = [*told, json.dumps({"end": end}).encode() + b"\n"]
-    with contextlib.suppress(UsageError):
+    if levels < 100:
         async with await imported(f"sqlite:///{tmp_path}/second.db", whole) as second:
             assert await lines_of(second)
+        return
+    with pytest.raises(UsageError, match="more than 100 levels"):
+        await imported(f"sqlite:///{tmp_path}/second.db", whole)
