@@ -7,16 +7,20 @@ import socket
 import sqlite3
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 import pytest
 
+from fetcher.clock import SystemClock
 from fetcher.demo import Fault, Urls
 from fetcher.demo.server import DemoUpstream
+from fetcher.store import open_store
 from tests.cli.conftest import Cli
 from tests.proxy import Proxy
+from tests.test_timetable import moments
 
 REPOSITORY = "Codertocat/Hello-World"
 TARGETS = (f"github:{REPOSITORY}", "ncbi:nuccore/NC_003355.1")
@@ -119,6 +123,19 @@ async def test_it_polls_what_is_watched_and_drains(daemons: Daemons) -> None:
     assert not any(each["leader"] for each in (await daemons.status())["accounts"])
     listed = await daemons.cli("list", "--format", "ndjson")
     assert len(listed.lines) == 5
+
+
+async def test_its_targets_share_the_moments_of_the_store(daemons: Daemons) -> None:
+    """All daemons of one store name the same ones, those of another store others."""
+    names = daemons.cli.upstream.github.populate(20, 1)
+    daemons.configure(*(f"github:{name}" for name in names))
+    async with daemons.run(GITHUB_TOKEN="demo-token") as process:
+        status = await daemons.until(polled)
+        await stop(process)
+    async with await open_store(daemons.direct, clock=SystemClock(), create=False) as store:
+        identity = await store.identity()
+    dues = [datetime.fromisoformat(each["next_due"]) for each in status["items"]]
+    assert moments(identity, dues) >= 14
 
 
 async def test_a_restart_repeats_nothing(daemons: Daemons) -> None:
