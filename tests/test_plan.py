@@ -118,6 +118,16 @@ async def test_polls_cost_what_is_reckoned(tmp_path: Path, sort: str) -> None:
     assert (line.late, line.accounts, line.targets, line.unpolled) == (0.0, 1, 120, 0)
 
 
+async def test_a_request_is_for_as_many_as_it_is(world: World) -> None:
+    """A hundred repositories, five hundred accessions: sixteen moments a quarter of an hour."""
+    world.overrides["github.token"] = TOKEN
+    (few,) = await planned(world, *(f"github:a/r{n}" for n in range(1_200)))
+    (many,) = await planned(world, *(f"ncbi:nuccore/AB{n:06d}.1" for n in range(6_000)))
+    # A check in each, and at most one more request for what has changed or is listed anew.
+    assert 64.0 <= few.hourly <= 128.0
+    assert 64.0 <= many.hourly <= 128.0
+
+
 async def test_without_a_token_polls_come_late(world: World) -> None:
     """Sixty requests an hour, of which fifty-seven are the schedule's."""
     keys = [f"github:a/r{n}" for n in range(100)]
