@@ -7,9 +7,11 @@ import shutil
 import subprocess
 import tomllib
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 import fetcher
 from tests.dependencies import ROOT
@@ -145,3 +147,32 @@ def test_the_daemon_is_healthy_and_ends_with_zero(engine: Engine, daemon: str, v
     script = "ls -d /data/fetcher-demo-*/fetcher.db"
     (file,) = engine(*kept, "--entrypoint", "sh", IMAGE, "-c", script).splitlines()
     assert "Hello-World" in engine(*kept, IMAGE, "list", "--store", f"sqlite:///{file}")
+
+
+def test_it_runs_as_compose_would_run_it(engine: Engine, tmp_path: Path) -> None:
+    """With the options of its service and the secrets of the file's head, as far as its store."""
+    told = yaml.safe_load((ROOT / "docs" / "deploy" / "compose.yaml").read_text("utf-8"))
+    service = told["services"]["fetcher-a"]
+    settings = tmp_path / "fetcher.toml"
+    settings.write_text((ROOT / "config.example.toml").read_text("utf-8"))
+    options = ["--network", "none", *(["--read-only"] if service["read_only"] else [])]
+    for option, values in (
+        ("--tmpfs", service["tmpfs"]),
+        ("--cap-drop", service["cap_drop"]),
+        ("--security-opt", service["security_opt"]),
+        ("--env", [f"{name}={value}" for name, value in service["environment"].items()]),
+        (
+            "--volume",
+            [each.replace("./fetcher.toml", str(settings)) for each in service["volumes"]],
+        ),
+    ):
+        options.extend(word for value in values for word in (option, value))
+    for name in service["secrets"]:
+        secret = tmp_path / name
+        secret.write_text("mongodb://fetcher:x@127.0.0.1:1/fetcher" if "url" in name else "x" * 48)
+        # The head of the file says so.
+        secret.chmod(0o644)
+        options += ["--volume", f"{secret}:/run/secrets/{name}:ro"]
+    done = engine.run("run", "--rm", *options, IMAGE, *service["command"])
+    assert done.returncode == 3, done.stderr
+    assert "the store mongodb://127.0.0.1:1/fetcher does not work" in done.stderr
