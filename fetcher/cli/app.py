@@ -15,12 +15,12 @@ from fetcher.cli.common import (
     LogFormatOption,
     LogLevelOption,
     QuietOption,
+    RecordFormatOption,
     StoreOption,
     choose_format,
     guarded,
     run,
 )
-from fetcher.cli.render import Format
 from fetcher.cli.stored import commands
 
 __all__ = ["start"]
@@ -71,7 +71,7 @@ def fetch(
         Path | None,
         typer.Option(metavar="FILE|-", help="More targets, one a line; - is standard input."),
     ] = None,
-    format_: FormatOption = None,
+    format_: RecordFormatOption = None,
     changed: Annotated[
         bool, typer.Option("--changed", help="Print only what this poll changed.")
     ] = False,
@@ -246,7 +246,7 @@ def plan(
 
 @app.command()
 def demo(
-    format_: FormatOption = Format.TABLE,
+    format_: FormatOption = "table",
     listen: Annotated[
         str,
         typer.Option("--listen", metavar="HOST:PORT", help="Where it serves; port 0: a free one."),
@@ -261,4 +261,4 @@ def demo(
         from fetcher.cli.demo import demo as run_demo
 
         common = Common(None, None, quiet, log_format, log_level)
-        raise typer.Exit(run(run_demo(format_ or Format.TABLE, common, listen=listen, once=once)))
+        raise typer.Exit(run(run_demo(choose_format(format_), common, listen=listen, once=once)))

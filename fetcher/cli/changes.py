@@ -22,8 +22,6 @@ async def changes(
     store: ReadStore, after: str | None, how: Format, out: IO[str], clock: Clock, *, follow: bool
 ) -> int:
     """Writes changes up to now, or for as long as nobody ends it; the cursor comes last."""
-    if how.for_sequences_only:
-        raise UsageError("changes are written as table, json or ndjson")
     if follow and how is Format.JSON:
         raise UsageError("what never ends cannot be one JSON document; use --format ndjson")
     reader = Reader(store, clock)

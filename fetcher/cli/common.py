@@ -22,6 +22,7 @@ __all__ = [
     "LogFormatOption",
     "LogLevelOption",
     "QuietOption",
+    "RecordFormatOption",
     "StoreOption",
     "choose_format",
     "fail",
@@ -53,8 +54,16 @@ LogLevelOption = Annotated[
     typer.Option("--log-level", help="The least important log lines that are written."),
 ]
 FormatOption = Annotated[
-    Format | None,
+    Literal["table", "json", "ndjson"] | None,
     typer.Option("--format", "-f", help="Default: table on a terminal, ndjson else."),
+]
+RecordFormatOption = Annotated[
+    Format | None,
+    typer.Option(
+        "--format",
+        "-f",
+        help="fasta and genbank are for sequences. Default: table on a terminal, ndjson else.",
+    ),
 ]
 
 
@@ -81,10 +90,10 @@ def fail(code: int, text: str) -> NoReturn:
     raise typer.Exit(code)
 
 
-def choose_format(chosen: Format | None, *, to_file: bool = False) -> Format:
+def choose_format(chosen: str | None, *, to_file: bool = False) -> Format:
     """A table for a person, ndjson for a program."""
     if chosen is not None:
-        return chosen
+        return Format(chosen)
     return Format.TABLE if sys.stdout.isatty() and not to_file else Format.NDJSON
 
 

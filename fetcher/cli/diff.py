@@ -26,8 +26,6 @@ async def diff(store: ReadStore, first: str, second: str | None, how: Format, ou
 
     Raises `NotFound` for what is not stored, `UsageError` for what can be no sequence record.
     """
-    if how.for_sequences_only:
-        raise UsageError(f"--format {how} writes records, and differences are none")
     old, new = await _two(store, first, second)
     differences, alignment = compare(old, new)
     if how is Format.TABLE:

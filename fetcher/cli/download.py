@@ -73,8 +73,6 @@ def _checked(options: DownloadOptions) -> Target:
         raise UsageError(f"{options.target!r} has no assets: only github:OWNER/REPO has")
     if options.clobber and options.skip_existing:
         raise UsageError("--clobber and --skip-existing exclude each other")
-    if options.format.for_sequences_only:
-        raise UsageError(f"--format {options.format} writes sequences only")
     return target
 
 

@@ -1,7 +1,7 @@
 """``fetcher list`` and ``fetcher show``: what is stored, without asking any upstream."""
 
 import re
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from typing import IO, Any
 
@@ -35,8 +35,11 @@ _DATABASES = ("nuccore", "protein")
 
 
 async def list_records(store: ReadStore, what: str | None, how: Format, out: IO[str]) -> int:
-    """Writes stored records, withdrawn ones included: of a target, of a kind, or all."""
-    async with aclosing(await _listed(store, what)) as documents:
+    """Writes stored records, withdrawn ones included: of a target, of a kind, or all.
+
+    Raises `UsageError` for a format that has no place for them.
+    """
+    async with aclosing(await _listed(store, what, how)) as documents:
         await _write_all(documents, what, how, out)
     return 0
 
@@ -68,15 +71,24 @@ async def _write_all(
                 _write(document, how, out)
 
 
-async def _listed(store: ReadStore, what: str | None) -> AsyncGenerator[Document, None]:
+async def _listed(
+    store: ReadStore, what: str | None, how: Format
+) -> AsyncGenerator[Document, None]:
     if what is None:
-        return _all(store, tuple(COLLECTIONS), None)
+        return _all(store, ("sequence",) if how.for_sequences_only else tuple(COLLECTIONS), None)
     if what in _KINDS:
+        _check_format(how, what, (_KINDS[what],))
         return _all(store, (_KINDS[what],), None)
     target = parse_target(what)
+    _check_format(how, what, kinds_of(target))
     state = await store.target(target.fold)
     key = state.key if state is not None else target.key
     return _all(store, kinds_of(target), key)
+
+
+def _check_format(how: Format, what: str, kinds: Sequence[str]) -> None:
+    if how.for_sequences_only and "sequence" not in kinds:
+        raise UsageError(f"--format {how} writes sequences only, and {what} has none")
 
 
 async def _all(
@@ -91,11 +103,15 @@ async def _all(
 
 
 async def show(store: ReadStore, key: str, how: Format, out: IO[str]) -> int:
-    """Writes one record, or the state of a target; 1 if there is none."""
+    """Writes one record, or the state of a target; 1 if there is none.
+
+    Raises `UsageError` for a key that can be none, or a format that has no place for it.
+    """
     found = await find(store, key)
     if found is None:
         say(f"fetcher: nothing is stored under {key}; `fetcher fetch` gets it")
         return 1
+    _check_format(how, key, (found["kind"],))
     if how is Format.TABLE:
         print_table(("FIELD", "VALUE"), list(key_values(found)), out)
     elif how is Format.JSON:
@@ -108,7 +124,7 @@ async def show(store: ReadStore, key: str, how: Format, out: IO[str]) -> int:
 def _write(document: Document, how: Format, out: IO[str]) -> None:
     if how is Format.NDJSON:
         out.write(json_text(document) + "\n")
-    elif document.get("kind") == "sequence":
+    else:
         write_sequence(document, how, out)
 
 

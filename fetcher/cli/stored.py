@@ -13,6 +13,7 @@ from fetcher.cli.common import (
     LogFormatOption,
     LogLevelOption,
     QuietOption,
+    RecordFormatOption,
     StoreOption,
     choose_format,
     guarded,
@@ -32,7 +33,7 @@ def list_(
             metavar="[TARGET|releases|tags|sequences|taxa|genomes|summaries]", help="Default: all."
         ),
     ] = None,
-    format_: FormatOption = None,
+    format_: RecordFormatOption = None,
     config: ConfigOption = None,
     store: StoreOption = None,
     quiet: QuietOption = False,
@@ -56,7 +57,7 @@ def show(
     key: Annotated[
         str, typer.Argument(metavar="KEY", help="_id, accession, OWNER/REPO@TAG or target.")
     ],
-    format_: FormatOption = None,
+    format_: RecordFormatOption = None,
     config: ConfigOption = None,
     store: StoreOption = None,
     quiet: QuietOption = False,

@@ -12,7 +12,7 @@ from typing import Final
 from fetcher.documents import Content
 from fetcher.policy.digest import measured
 
-__all__ = ["LARGEST", "Unstorable", "checked"]
+__all__ = ["LARGEST", "Unstorable", "checked", "checked_text"]
 
 # As deep again may be what stands around it, such as its history.
 _LEVELS: Final = 64
@@ -32,7 +32,7 @@ def checked(content: Content) -> str:
         value, level = waiting.pop()
         match value:
             case str():
-                _check_text(value)
+                checked_text(value)
             case int() if value not in _INTEGERS:
                 raise Unstorable("a number beyond 64 bits")
             case float() if not math.isfinite(value):
@@ -51,14 +51,16 @@ def checked(content: Content) -> str:
     return digest
 
 
-def _check_text(text: str) -> None:
+def checked_text(text: str) -> str:
+    """The text, if UTF-8 has it: JSON can say half of a surrogate pair; else `Unstorable`."""
     try:
         text.encode()
     except UnicodeEncodeError as error:
         raise Unstorable("text that is no Unicode") from error
+    return text
 
 
 def _check_name(name: str) -> None:
-    _check_text(name)
+    checked_text(name)
     if name.startswith("$") or "\0" in name:
         raise Unstorable("a name that no field can have")

@@ -13,6 +13,7 @@ from fetcher.documents import Content
 from fetcher.errors import Evidence, Malformed, TargetError
 from fetcher.models import Record
 from fetcher.policy.digest import digest
+from fetcher.policy.storable import checked_text
 from fetcher.targets import parse_target
 
 __all__ = [
@@ -63,15 +64,6 @@ def _spelled(value: str) -> str:
     return value
 
 
-def _unicode(value: str) -> str:
-    """No half of a surrogate pair, which JSON can say and UTF-8 cannot."""
-    try:
-        value.encode()
-    except UnicodeEncodeError as error:
-        raise ValueError("text that is no Unicode") from error
-    return value
-
-
 Time = Annotated[AwareDatetime, AfterValidator(_utc)]
 # What a store can hold: an integer of BSON and SQLite, and a text that may be part of a key.
 Number = Annotated[int, Field(ge=0, lt=1 << 63)]
@@ -79,7 +71,7 @@ Number = Annotated[int, Field(ge=0, lt=1 << 63)]
 Size = Annotated[int, Field(ge=-(1 << 63), lt=1 << 63)]
 Name = Annotated[str, Field(max_length=1_024)]
 Address = Annotated[str, Field(max_length=8_192)]
-Text = Annotated[str, AfterValidator(_unicode)]
+Text = Annotated[str, AfterValidator(checked_text)]
 FullName = Annotated[str, AfterValidator(_spelled)]
 
 

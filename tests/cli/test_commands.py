@@ -339,3 +339,28 @@ async def test_a_password_on_the_command_line_is_warned_of(cli: Cli) -> None:
     assert "--store" not in (await cli("status", "--quiet", "--store", url)).err
     assert "--store" not in (await cli("status", env={"FETCHER_STORE__URL": url})).err
     assert "--store" not in (await cli("status", "--store", "mongodb://127.0.0.1:1/x?a=b")).err
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        *(["status"], ["check"], ["plan"], ["watch", "list"], ["changes"], ["diff", "NC_003355"]),
+        *(["list", "releases"], ["list", "a/b"], ["list", "ncbi:taxonomy/12242"]),
+        *(["show", RECORD], ["demo", "--once"]),
+    ],
+)
+async def test_a_format_for_sequences_alone_is_refused_elsewhere(
+    cli: Cli, arguments: list[str]
+) -> None:
+    """Not written as something else, and not left out without a word."""
+    assert (await cli("fetch", RECORD)).code == 0
+    done = await cli(*arguments, "--format", "fasta")
+    assert (done.code, done.out) == (2, b"")
+    assert "fasta" in done.err
+
+
+async def test_everything_as_fasta_is_all_that_has_a_sequence(cli: Cli) -> None:
+    """Releases beside it are none."""
+    assert (await cli("fetch", RECORD, REPO)).code == 0
+    done = await cli("list", "--format", "fasta")
+    assert (done.code, done.out.count(b">")) == (0, 1)
