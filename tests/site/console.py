@@ -286,7 +286,11 @@ class Shell:
         while self._behind:
             command, process = self._behind.pop()
             process.interrupt()
-            code = await process.end()
+            try:
+                code = await process.end()
+            except TimeoutError as error:
+                said = _otherwise(command, process.output)
+                raise AssertionError(f"it did not end: {said}") from error
             # Others end by the signal, or say so, as make does whatever the command made of it.
             ours = command.text.startswith(("fetcher demo", "fetcher run"))
             good = (0,) if ours else (0, 2, 130, -signal.SIGINT)
