@@ -5,7 +5,7 @@ import contextlib
 import os
 import signal
 import sys
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Collection, Coroutine, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, NoReturn
@@ -24,6 +24,7 @@ __all__ = [
     "QuietOption",
     "RecordFormatOption",
     "StoreOption",
+    "check_format",
     "choose_format",
     "fail",
     "guarded",
@@ -95,6 +96,12 @@ def choose_format(chosen: str | None, *, to_file: bool = False) -> Format:
     if chosen is not None:
         return Format(chosen)
     return Format.TABLE if sys.stdout.isatty() and not to_file else Format.NDJSON
+
+
+def check_format(how: Format, what: str, kinds: Collection[str]) -> None:
+    """Raises `UsageError` where `what` has records of these kinds, and none can be written so."""
+    if how.for_sequences_only and "sequence" not in kinds:
+        raise UsageError(f"--format {how} writes sequences only, not {what}")
 
 
 @contextlib.contextmanager

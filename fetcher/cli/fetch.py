@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 
-from fetcher.cli.common import Common, say
+from fetcher.cli.common import Common, check_format, say
 from fetcher.cli.memory import give_back
 from fetcher.cli.output import open_output
 from fetcher.cli.progress import Progress, make_progress
@@ -93,20 +93,13 @@ async def fetch_with(settings: Settings, options: FetchOptions, common: Common) 
     give_back()
     targets = read_targets(options.targets, options.from_file)
     wait = parse_duration(options.wait)
-    _check_format(options.format, targets)
+    for target, text in targets.items():
+        check_format(options.format, text, kinds_of(target))
     with (
         open_output(options.output) as out,
         make_progress(len(targets), quiet=common.quiet) as progress,
     ):
         return await _Fetch(settings, targets, options, common, wait, progress).run(out)
-
-
-def _check_format(how: Format, targets: dict[Target, str]) -> None:
-    if how.for_sequences_only:
-        wrong = [text for target, text in targets.items() if kinds_of(target) != ("sequence",)]
-        if wrong:
-            reason = f"--format {how} writes sequences only, and {wrong[0]} has none"
-            raise SettingsError((Mistake("--format", reason),))
 
 
 @dataclass(slots=True)

@@ -1,11 +1,11 @@
 """``fetcher list`` and ``fetcher show``: what is stored, without asking any upstream."""
 
 import re
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import IO, Any
 
-from fetcher.cli.common import say
+from fetcher.cli.common import check_format, say
 from fetcher.cli.render import (
     TABLE_ROWS,
     Format,
@@ -77,18 +77,13 @@ async def _listed(
     if what is None:
         return _all(store, ("sequence",) if how.for_sequences_only else tuple(COLLECTIONS), None)
     if what in _KINDS:
-        _check_format(how, what, (_KINDS[what],))
+        check_format(how, what, (_KINDS[what],))
         return _all(store, (_KINDS[what],), None)
     target = parse_target(what)
-    _check_format(how, what, kinds_of(target))
+    check_format(how, what, kinds_of(target))
     state = await store.target(target.fold)
     key = state.key if state is not None else target.key
     return _all(store, kinds_of(target), key)
-
-
-def _check_format(how: Format, what: str, kinds: Sequence[str]) -> None:
-    if how.for_sequences_only and "sequence" not in kinds:
-        raise UsageError(f"--format {how} writes sequences only, and {what} has none")
 
 
 async def _all(
@@ -111,7 +106,7 @@ async def show(store: ReadStore, key: str, how: Format, out: IO[str]) -> int:
     if found is None:
         say(f"fetcher: nothing is stored under {key}; `fetcher fetch` gets it")
         return 1
-    _check_format(how, key, (found["kind"],))
+    check_format(how, key, (found["kind"],))
     if how is Format.TABLE:
         print_table(("FIELD", "VALUE"), list(key_values(found)), out)
     elif how is Format.JSON:

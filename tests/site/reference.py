@@ -72,7 +72,7 @@ def _commands() -> Iterator[tuple[str, str]]:
             found = re.search(r"--([a-z-]+)", names)
             if found is None:
                 own.append((code(str(parameter.metavar)), told))
-            elif found[1] in _COMMON and "fasta" not in names:
+            elif found[1] in _COMMON and "fasta" not in names:  # some write sequences beside
                 shared.append(code(f"--{found[1]}"))
                 common.setdefault(found[1], (_names(names), told))
             else:
